@@ -1,0 +1,1 @@
+"""Backbones: networks whose convolutions a published method replaced."""

@@ -1,0 +1,63 @@
+"""Errors of this package.
+
+BackboneError
+├── BackboneTextError        the text of a backbone cannot be read
+├── UnknownNetworkError      no such network
+├── UnknownMethodError       no such method
+├── SettingError             an unknown or out-of-range setting
+├── UnsupportedNetworkError  the method finds nothing to replace in this network
+└── WeightsError             a checkpoint does not fit
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BackboneError(Exception):
+    """Something about a backbone is wrong; the message says what and what would do."""
+
+
+class BackboneTextError(BackboneError):
+    """The text of a backbone cannot be read."""
+
+
+class UnknownNetworkError(BackboneError):
+    """No library here has a network of that name."""
+
+
+class UnknownMethodError(BackboneError):
+    """No method of that name is installed."""
+
+
+class SettingError(BackboneError):
+    """A setting is unknown or out of range."""
+
+
+class UnsupportedNetworkError(BackboneError):
+    """The method finds nothing to replace in this network."""
+
+
+class WeightsError(BackboneError):
+    """A checkpoint does not fit the backbone."""
+
+
+def near(name: str, known: Iterable[str], *, count: int = 4) -> str:
+    """Say which known names are like `name`, or list all when they are few.
+
+    Args:
+        name: What was typed.
+        known: Every name that would do.
+        count: How many near names at most.
+
+    Returns:
+        A phrase such as ``did you mean odconv, dyconv?`` or ``known: conv, se``.
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=count, cutoff=0.6)
+    if close:
+        return f"did you mean {', '.join(close)}?"
+    if len(names) <= 3 * count:
+        return f"known: {', '.join(names)}"
+    return f"{len(names)} are known"

@@ -1,0 +1,1 @@
+"""Mask R-CNN on MS-COCO with the backbones of this project."""

@@ -1,0 +1,1 @@
+"""Kinds of run: what a spec is, and the function that carries it out."""

@@ -1,0 +1,228 @@
+"""The contract between a kind of run and whoever runs it.
+
+A kind is a folder here: ``__init__.py`` (no torch) holds `KIND` with the spec's model, ``run.py`` holds
+``run(spec, context) -> Result`` and, where there is something to look at first, ``check(spec, context)``.
+A job never imports convoy or Ray, never reads the environment, never opens the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+import jobs
+from backbones.errors import near
+from jobs.errors import SpecError
+
+Json = Any
+"""A value that JSON can hold."""
+
+
+class Spec(BaseModel):
+    """Base of every spec: frozen, complete, nothing unknown let in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def canonical(self) -> str:
+        """Return the canonical JSON: every value, sorted keys, no spaces."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    def digest(self) -> str:
+        """Return a hash (16 hex digits) of the canonical JSON."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
+
+    def derive(self, **changes: object) -> Self:
+        """Return a copy with some values changed, validated anew."""
+        return type(self).model_validate({**self.model_dump(), **changes})
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run takes while it runs; never part of its spec.
+
+    Attributes:
+        workers: Processes that train together.
+        cpus: Processor cores of each worker; also its torch threads.
+        gpus: GPUs of each worker.
+    """
+
+    workers: int = 1
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished run leaves behind.
+
+    Attributes:
+        scores: Figures with their unit in the name: ``top1_pct``, ``loss``, ...
+        facts: What decides with whom the figures may be compared (data-set fingerprint, resolution, precision, ...)
+            and what is worth knowing (parameters, sample counts). Plain JSON values.
+        rows: For kinds that measure many things at once (latency): one mapping each.
+    """
+
+    scores: Mapping[str, float]
+    facts: Mapping[str, Json] = field(default_factory=dict)
+    rows: Sequence[Mapping[str, Json]] = ()
+
+
+class JobContext(Protocol):
+    """What a run may ask of the world. Ray supplies one, the inline launcher one, tests another."""
+
+    @property
+    def workdir(self) -> Path:
+        """A folder of this attempt (and rank) on this machine's disk; gone after the attempt."""
+
+    @property
+    def cache(self) -> Path:
+        """A folder of this machine that outlives runs: embedded data, verdicts of data checks. Written aside, renamed."""
+
+    @property
+    def rank(self) -> int:
+        """Which of the workers this is, from 0."""
+
+    @property
+    def world_size(self) -> int:
+        """How many workers there are; when above 1, `torch.distributed` is up already."""
+
+    @property
+    def device(self) -> str:
+        """``cpu`` or ``cuda:0``."""
+
+    @property
+    def threads(self) -> int:
+        """Torch threads that this worker may use."""
+
+    def status(self, text: str) -> None:
+        """Say in a few words what is going on outside of steps, e.g. ``checking 60,000 images``."""
+
+    def report(
+        self,
+        *,
+        step: int,
+        total_steps: int,
+        metrics: Mapping[str, float],
+        epoch: int | None = None,
+    ) -> None:
+        """Tell how far the run is. Cheap: called at every step; thinned, batched and sent elsewhere.
+
+        Args:
+            step: Steps done, from 1; grows.
+            total_steps: Steps of the whole run, so that progress and ETA follow.
+            metrics: Series to their value now; names carry units (``train_loss``, ``val_top1_pct``, ``lr``).
+            epoch: Epochs done, from 1, when the values belong to the end of an epoch (such points are never thinned away).
+        """
+
+    def save(self, *, step: int, write: Callable[[Path], None]) -> None:
+        """Publish a checkpoint: `write` fills an empty folder, which then appears whole or not at all.
+
+        All ranks call it; only rank 0's `write` is called.
+        """
+
+    def resume(self) -> Path | None:
+        """Return the folder of the checkpoint to go on from, verified, or None at a fresh start."""
+
+    def keep(self, path: Path, *, name: str) -> None:
+        """Keep a file of the workdir as an artifact of the run under `name`. Rank 0 only."""
+
+    def stop_requested(self) -> str | None:
+        """Return why the run should save and stop (the same answer on every rank), or None."""
+
+
+@dataclass(frozen=True)
+class JobKind:
+    """The light half of a kind.
+
+    Attributes:
+        spec: Model of its spec.
+        summary: One line for listings.
+        backbone_of: The backbone text of a spec, for listings and checks.
+        resources: What a run of it takes when nobody says.
+        precheck: Light checks of a spec at submission, without torch (folder missing, classes differ); raises JobError.
+        exclusive: Whether it must have its device (or, without a GPU, its machine's cores) for itself.
+    """
+
+    spec: type[Spec]
+    summary: str
+    backbone_of: Callable[[Any], str] | None = None
+    resources: Resources = Resources()
+    precheck: Callable[[Any], None] | None = None
+    exclusive: bool = False
+
+
+@cache
+def kinds() -> Mapping[str, JobKind]:
+    """Return every kind by name: the folders of `jobs` that hold a `KIND`."""
+    found: dict[str, JobKind] = {}
+    for info in pkgutil.iter_modules(jobs.__path__):
+        if info.ispkg and info.name not in {"data", "recipes", "studies"}:
+            kind = getattr(importlib.import_module(f"jobs.{info.name}"), "KIND", None)
+            if isinstance(kind, JobKind):
+                found[info.name] = kind
+    return found
+
+
+def get(name: str) -> JobKind:
+    """Return a kind.
+
+    Raises:
+        SpecError: There is none of that name.
+    """
+    if name not in kinds():
+        raise SpecError(f"unknown kind of run {name!r}; {near(name, kinds())}")
+    return kinds()[name]
+
+
+def read_spec(kind: str, values: Mapping[str, object]) -> Spec:
+    """Make and check the spec of a run.
+
+    Args:
+        kind: Name of the kind.
+        values: Its fields, as typed by a user or as stored.
+
+    Raises:
+        SpecError: A field is missing, unknown or out of range; every such field is named.
+    """
+    model = get(kind).spec
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise SpecError(explain(error, model)) from error
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """Turn a validation error into one line a fault, naming near fields for unknown ones."""
+    lines = []
+    for fault in error.errors(include_url=False):
+        where = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            known = model.model_fields if len(fault["loc"]) == 1 else ()
+            hint = f"; {near(str(fault['loc'][-1]), known)}" if known else ""
+            lines.append(f"{where}: no such field{hint}")
+        elif fault["type"] == "missing":
+            lines.append(f"{where}: missing")
+        else:
+            message = fault["msg"].removeprefix("Value error, ")
+            lines.append(f"{where or model.__name__}: {message} (found {fault['input']!r})")
+    return "\n".join(lines)
+
+
+def load_run(kind: str) -> Callable[[Any, JobContext], Result]:
+    """Return the heavy half of a kind: ``run`` of its ``run.py``. Imports torch."""
+    run: Callable[[Any, JobContext], Result] = importlib.import_module(f"jobs.{kind}.run").run
+    return run
+
+
+def load_check(kind: str) -> Callable[[Any, JobContext], None] | None:
+    """Return ``check`` of a kind's ``run.py``, which looks at the input on a CPU before a device is taken."""
+    return getattr(importlib.import_module(f"jobs.{kind}.run"), "check", None)

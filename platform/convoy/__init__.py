@@ -1,0 +1,1 @@
+"""The platform: store, queue, dispatcher, command."""
