@@ -1,7 +1,9 @@
 """What a method is, and where methods are found.
 
-A method is a folder under ``methods/`` (or a package elsewhere, named by an entry point of the group
-``convoy.methods``). Its ``__init__.py`` holds `METHOD` and must not import torch; its ``operator.py`` holds
+A method is a folder under ``methods/`` (or a package elsewhere, named by an entry point of the
+group
+``convoy.methods``). Its ``__init__.py`` holds `METHOD` and must not import torch; its
+``operator.py`` holds
 ``plan(sites, settings)``, which is loaded only when a network is really built.
 """
 
@@ -21,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from backbones import methods
 from backbones.errors import UnknownMethodError, near
-from backbones.site import Site, Slot
+from backbones.sites import Site, Slot
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,9 +54,12 @@ class Method:
         settings: The settings model; its defaults are the released choices.
         arxiv: arXiv id of the paper, or empty.
         venue: Authors, venue and year in a few words.
-        takes: Whether a site that offers `slot` is taken under these settings. Light, and the only place that knows it.
-        presets: Network name to the settings that the paper uses on it where they differ from the defaults.
-        check: Refuses settings that this set of taken sites cannot serve (raises SettingError). Light.
+        takes: Whether a site that offers `slot` is taken under these settings. Light, and the only
+            place that knows it.
+        presets: Network name to the settings that the paper uses on it where they differ from the
+            defaults.
+        check: Refuses settings that this set of taken sites cannot serve (raises SettingError).
+            Light.
     """
 
     title: str

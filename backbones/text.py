@@ -1,8 +1,11 @@
 """The canonical text of a backbone: ``resnet18(stem=small)/spconv(alpha=0.5)+eca``.
 
-Grammar: ``network['(' settings ')'] '/' method ['(' settings ')'] {'+' method [...]}``, settings being
-``name=value`` pairs between commas. A value is an integer, a decimal number, ``true``, ``false`` or a bare word.
-`parse` reads it, `Backbone.__str__` prints it; what a name or a setting *means* is decided in `resolve`.
+Grammar: ``network['(' settings ')'] '/' method ['(' settings ')'] {'+' method [...]}``, settings
+being
+``name=value`` pairs between commas. A value is an integer, a decimal number, ``true``, ``false``
+or a bare word.
+`parse` reads it, `Backbone.__str__` prints it; what a name or a setting *means* is decided in
+`resolve`.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ class Call:
     settings: Mapping[str, Scalar] = field(default_factory=lambda: MappingProxyType({}))
 
     def __str__(self) -> str:
+        """Print as written, a setting after the other."""
         if not self.settings:
             return self.name
         inside = ",".join(f"{key}={_print_scalar(value)}" for key, value in self.settings.items())
@@ -54,6 +58,7 @@ class Backbone:
     methods: tuple[Call, ...]
 
     def __str__(self) -> str:
+        """Print so that `parse` reads the same again."""
         return f"{self.network}/{'+'.join(str(method) for method in self.methods)}"
 
 
@@ -61,7 +66,8 @@ def parse(text: str) -> Backbone:
     """Read the text of a backbone. Names and settings are not looked up here.
 
     Args:
-        text: Such as ``resnet18/kernel_warehouse(budget=4)``; a bare network means ``network/conv``.
+        text: Such as ``resnet18/kernel_warehouse(budget=4)``; a bare network means
+            ``network/conv``.
 
     Raises:
         BackboneTextError: The text does not follow the grammar.

@@ -1,7 +1,9 @@
 """The contract between a kind of run and whoever runs it.
 
-A kind is a folder here: ``__init__.py`` (no torch) holds `KIND` with the spec's model, ``run.py`` holds
-``run(spec, context) -> Result`` and, where there is something to look at first, ``check(spec, context)``.
+A kind is a folder here: ``__init__.py`` (no torch) holds `KIND` with the spec's model, ``run.py``
+holds
+``run(spec, context) -> Result`` and, where there is something to look at first, ``check(spec,
+context)``.
 A job never imports convoy or Ray, never reads the environment, never opens the store.
 """
 
@@ -66,7 +68,8 @@ class Result:
 
     Attributes:
         scores: Figures with their unit in the name: ``top1_pct``, ``loss``, ...
-        facts: What decides with whom the figures may be compared (data-set fingerprint, resolution, precision, ...)
+        facts: What decides with whom the figures may be compared (data-set fingerprint,
+            resolution, precision, ...)
             and what is worth knowing (parameters, sample counts). Plain JSON values.
         rows: For kinds that measure many things at once (latency): one mapping each.
     """
@@ -85,7 +88,7 @@ class JobContext(Protocol):
 
     @property
     def cache(self) -> Path:
-        """A folder of this machine that outlives runs: embedded data, verdicts of data checks. Written aside, renamed."""
+        """A folder of this machine that outlives runs: embedded data, verdicts of data checks."""
 
     @property
     def rank(self) -> int:
@@ -114,17 +117,21 @@ class JobContext(Protocol):
         metrics: Mapping[str, float],
         epoch: int | None = None,
     ) -> None:
-        """Tell how far the run is. Cheap: called at every step; thinned, batched and sent elsewhere.
+        """Tell how far the run is. Cheap, so it is called at every step.
+
+        Values are thinned, batched and sent on from elsewhere.
 
         Args:
             step: Steps done, from 1; grows.
             total_steps: Steps of the whole run, so that progress and ETA follow.
-            metrics: Series to their value now; names carry units (``train_loss``, ``val_top1_pct``, ``lr``).
-            epoch: Epochs done, from 1, when the values belong to the end of an epoch (such points are never thinned away).
+            metrics: Series to their value now; names carry units (``train_loss``,
+                ``val_top1_pct``, ``lr``).
+            epoch: Epochs done, from 1, when the values belong to the end of an epoch (such points
+                are never thinned away).
         """
 
     def save(self, *, step: int, write: Callable[[Path], None]) -> None:
-        """Publish a checkpoint: `write` fills an empty folder, which then appears whole or not at all.
+        """Publish a checkpoint, whole or not at all: `write` fills an empty folder.
 
         All ranks call it; only rank 0's `write` is called.
         """
@@ -148,8 +155,10 @@ class JobKind:
         summary: One line for listings.
         backbone_of: The backbone text of a spec, for listings and checks.
         resources: What a run of it takes when nobody says.
-        precheck: Light checks of a spec at submission, without torch (folder missing, classes differ); raises JobError.
-        exclusive: Whether it must have its device (or, without a GPU, its machine's cores) for itself.
+        precheck: Light checks of a spec at submission, without torch (folder missing, classes
+            differ); raises JobError.
+        exclusive: Whether it must have its device (or, without a GPU, its machine's cores) for
+            itself.
     """
 
     spec: type[Spec]
@@ -224,5 +233,5 @@ def load_run(kind: str) -> Callable[[Any, JobContext], Result]:
 
 
 def load_check(kind: str) -> Callable[[Any, JobContext], None] | None:
-    """Return ``check`` of a kind's ``run.py``, which looks at the input on a CPU before a device is taken."""
+    """Return ``check`` of a kind's ``run.py``: a look at the input before a device is taken."""
     return getattr(importlib.import_module(f"jobs.{kind}.run"), "check", None)

@@ -33,7 +33,10 @@ class IllegalMoveError(ConvoyError):
 
 
 class SupersededError(ConvoyError):
-    """A later attempt, or the run's end, has taken this attempt's place: it must stop and write nothing more."""
+    """A later attempt, or the run's end, has taken this attempt's place.
+
+    It must stop and write nothing more.
+    """
 
 
 class LaunchError(ConvoyError):

@@ -1,0 +1,368 @@
+"""Find the sites of a network by building and running it once on the `meta` device.
+
+What follows what is read from the tensors that pass between modules, so the same rules serve any
+timm or torchvision network:
+
+* A *block* is an innermost numbered module (``layer1.0``, ``stages.2.blocks.7``, ``features.3``)
+  with at least two convolutions or linear layers. Blocks with one parent form a *stage*; where all
+  share one parent, a stage is a resolution.
+* What runs before the first block is stem (stage -1); what runs after the last has the number of
+  stages as its stage.
+* A *gate* stands after the last normalisation of a block when no convolution follows it on the
+  main path and it has the block's output shape; else after a layer (stochastic depth, layer scale)
+  that ends the main path with that shape.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import nn
+
+from backbones import network as networks
+from backbones.forward_trace import Call, trace
+from backbones.resolve import Resolved, resolve
+from backbones.sites import Pair, Role, Site, Slot
+
+_NUMBER = re.compile(r"\d+")
+_ENDS_IN_NUMBER = re.compile(r".*\d")
+_SHORTCUT = {"downsample", "shortcut", "skip", "conv_skip", "identity"}
+_NORMS = (
+    nn.modules.batchnorm._BatchNorm,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.InstanceNorm2d,
+)
+
+
+def survey(network: str | Resolved, *, image_size: int, classes: int) -> list[Site]:
+    """Do the work of `sites.sites`, once per network, size and number of classes."""
+    plain = resolve(network).plain
+    return list(_survey(plain.network, plain.options, image_size, classes))
+
+
+@lru_cache(maxsize=64)
+def _survey(
+    name: str, options: networks.Options, image_size: int, classes: int
+) -> tuple[Site, ...]:
+    with torch.device("meta"):
+        network = networks.create(name, options=options, classes=classes)
+    return tuple(find(network, image_size=image_size))
+
+
+def find(network: nn.Module, *, image_size: int) -> list[Site]:
+    """List the sites of a network that is on the `meta` device."""
+    calls = trace(network, image_size=image_size)
+    order = {name: rank for rank, (name, _) in enumerate(network.named_modules())}
+    layers = [call for call in calls if isinstance(call.module, nn.Conv2d | nn.Linear)]
+    plan = _Plan.of(calls, layers)
+    found = [_layer_site(call, calls, plan) for call in layers]
+    for block in plan.blocks:
+        found.append(_block_site(block, plan))
+        gate = _gate_site(block, calls, plan)
+        if gate is not None:
+            found.append(gate)
+    # a gate that fills an attribute of its block has no module yet: it stands where its block does
+    return sorted(
+        found, key=lambda site: (order.get(site.name, order.get(site.block_name)), site.kind)
+    )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Where the blocks of a network are."""
+
+    blocks: Sequence[Call]
+    stages: Sequence[int]
+    ranks: Sequence[int]
+    depthwise: frozenset[str]
+    last_linear: str
+
+    @classmethod
+    def of(cls, calls: Sequence[Call], layers: Sequence[Call]) -> _Plan:
+        blocks = sorted(_blocks(calls, layers), key=lambda call: call.begin)
+        stages = _stages(blocks)
+        seen: dict[int, int] = {}
+        ranks = []
+        for stage in stages:
+            ranks.append(seen.get(stage, 0))
+            seen[stage] = ranks[-1] + 1
+        depthwise = {
+            block.name
+            for block in blocks
+            for layer in layers
+            if _inside(layer, block) and _is_depthwise(layer.module)
+        }
+        end = layers[-1] if layers else None
+        last = end.name if end is not None and isinstance(end.module, nn.Linear) else ""
+        return cls(blocks, stages, ranks, frozenset(depthwise), last)
+
+    def place(self, call: Call) -> tuple[int, int, Call | None]:
+        """Return stage, index in the stage and block of a call."""
+        for block, stage, rank in zip(self.blocks, self.stages, self.ranks, strict=True):
+            if call.begin < block.begin:
+                return stage if stage > 0 or rank > 0 else -1, -1, None
+            if call.begin <= block.end:
+                return stage, rank, block
+        return (max(self.stages) + 1 if self.stages else 0), -1, None
+
+
+def _blocks(calls: Sequence[Call], layers: Sequence[Call]) -> list[Call]:
+    """Return the innermost modules that are named by a number and hold two layers.
+
+    Where there are none, a name that ends in a number will do (``denselayer3``).
+    """
+    for numbered in (_NUMBER, _ENDS_IN_NUMBER):
+        found = [
+            call
+            for call in calls
+            if numbered.fullmatch(call.name.rpartition(".")[2])
+            and sum(_inside(layer, call) for layer in layers) >= 2
+        ]
+        inner = [
+            call
+            for call in found
+            if not any(other is not call and _inside(other, call) for other in found)
+        ]
+        if inner:
+            return inner
+    return []
+
+
+def _stages(blocks: Sequence[Call]) -> list[int]:
+    parents = [block.name.rpartition(".")[0] for block in blocks]
+    distinct = list(dict.fromkeys(parents))
+    if len(distinct) > 1:
+        return [distinct.index(parent) for parent in parents]
+    stages: list[int] = []
+    stage, smallest = -1, None
+    for block in blocks:
+        size = _map_size(block.out_shape, block.module)
+        if smallest is None or size < smallest:
+            stage, smallest = stage + 1, size
+        stages.append(stage)
+    return stages
+
+
+def _inside(inner: Call, outer: Call) -> bool:
+    return inner.name.startswith(f"{outer.name}.") and outer.begin < inner.begin < outer.end
+
+
+def _is_depthwise(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
+
+
+def _in_shortcut(name: str, block: Call | None) -> bool:
+    inner = name[len(block.name) + 1 :] if block is not None else ""
+    return bool(_SHORTCUT & set(inner.split(".")))
+
+
+def _layer_site(call: Call, calls: Sequence[Call], plan: _Plan) -> Site:
+    stage, rank, block = plan.place(call)
+    norm = _follower(call, calls, _NORMS)
+    act = _follower(norm, calls, None) if norm is not None else None
+    module = call.module
+    slots = {Slot.CONV} if _is_ordinary(module) else set()
+    if norm is not None and slots:
+        slots.add(Slot.CONV_NORM_ACT)
+    shape: dict[str, object] = (
+        {
+            "kernel_size": _pair(module.kernel_size),
+            "stride": _pair(module.stride),
+            "padding": _pair(module.padding) if not isinstance(module.padding, str) else (0, 0),
+            "dilation": _pair(module.dilation),
+            "groups": module.groups,
+        }
+        if isinstance(module, nn.Conv2d)
+        else {}
+    )
+    channels_in, channels_out = _channels(module)
+    return Site(
+        name=call.name,
+        slots=frozenset(slots),
+        role=_role(call, plan, stage, block),
+        stage=stage,
+        block=rank,
+        block_name=block.name if block is not None else "",
+        kind="conv2d" if isinstance(module, nn.Conv2d) else "linear",
+        in_channels=channels_in,
+        out_channels=channels_out,
+        bias=module.bias is not None,
+        in_size=_map_size(call.in_shape, module),
+        out_size=_map_size(call.out_shape, module),
+        norm=norm.name if norm is not None else "",
+        act=act.name if act is not None else "",
+        act_type=_act_type(act, norm),
+        **shape,  # type: ignore[arg-type]  # the mapping holds this class's own fields
+    )
+
+
+def _role(call: Call, plan: _Plan, stage: int, block: Call | None) -> Role:
+    module = call.module
+    if call.name == plan.last_linear and block is None:
+        return Role.CLASSIFIER
+    if stage < 0:
+        return Role.STEM
+    if _in_shortcut(call.name, block):
+        return Role.SHORTCUT
+    if block is None:
+        is_between = plan.stages and stage <= max(plan.stages)
+        return Role.DOWNSAMPLE if is_between else Role.POINTWISE
+    if _is_attention(call, block):
+        return Role.ATTENTION
+    if _is_depthwise(module):
+        return Role.DEPTHWISE
+    if isinstance(module, nn.Conv2d) and _pair(module.kernel_size) != (1, 1):
+        return Role.SPATIAL
+    return _pointwise_role(module, inverted=block.name in plan.depthwise)
+
+
+def _pointwise_role(module: nn.Module, *, inverted: bool) -> Role:
+    """Tell widening from narrowing, beside a depthwise convolution and in an MLP only."""
+    channels_in, channels_out = _channels(module)
+    if not (inverted or isinstance(module, nn.Linear)) or channels_in == channels_out:
+        return Role.POINTWISE
+    return Role.EXPAND if channels_out > channels_in else Role.PROJECT
+
+
+def _is_attention(call: Call, block: Call) -> bool:
+    """Whether a layer is part of an attention: named so, or a convolution on a pooled map."""
+    pooled = isinstance(call.module, nn.Conv2d) and call.in_shape[-2:] == (1, 1)
+    return "attn" in call.name.split(".") or (pooled and block.in_shape[-2:] != (1, 1))
+
+
+def _block_site(block: Call, plan: _Plan) -> Site:
+    stage, rank, _ = plan.place(block)
+    in_size, out_size = (
+        _map_size(shape, block.module) for shape in (block.in_shape, block.out_shape)
+    )
+    return Site(
+        name=block.name,
+        slots=frozenset({Slot.BLOCK}),
+        role=Role.BLOCK,
+        stage=stage,
+        block=rank,
+        block_name=block.name,
+        kind="block",
+        in_channels=_depth(block.in_shape),
+        out_channels=_depth(block.out_shape),
+        stride=(max(1, in_size[0] // out_size[0]), max(1, in_size[1] // out_size[1])),
+        in_size=in_size,
+        out_size=out_size,
+    )
+
+
+def _gate_site(block: Call, calls: Sequence[Call], plan: _Plan) -> Site | None:
+    """Return the place after the last normalisation of the main path.
+
+    timm's ResNets keep an attribute for it, `se`, which is used so that names match.
+    """
+    if len(block.out_shape) != 4:
+        return None
+    inside = [c for c in calls if _inside(c, block) and not _in_shortcut(c.name, block)]
+    ends = [c for c in inside if c.out_shape == block.out_shape]
+    layers = [c.end for c in inside if isinstance(c.module, nn.Conv2d | nn.Linear)]
+    last_layer = max(layers, default=0)
+    norms = [c for c in ends if isinstance(c.module, _NORMS) and c.end > last_layer]
+    others = [c for c in ends if c.end > last_layer and _is_passing(c.module)]
+    place = norms[-1] if norms else (others[-1] if others else None)
+    if place is None:
+        return None
+    own = _has_empty_gate(block.module)
+    stage, rank, _ = plan.place(block)
+    size = _map_size(place.out_shape, place.module)
+    return Site(
+        name=f"{block.name}.se" if own else place.name,
+        slots=frozenset({Slot.GATE}),
+        role=Role.GATE,
+        stage=stage,
+        block=rank,
+        block_name=block.name,
+        kind="gate",
+        in_channels=place.out_shape[1],
+        out_channels=place.out_shape[1],
+        in_size=size,
+        out_size=size,
+    )
+
+
+def _has_empty_gate(module: nn.Module) -> bool:
+    """Whether a block keeps an attribute for a gate at this very place (timm's ResNets do)."""
+    return type(module).__module__ == "timm.models.resnet" and getattr(module, "se", module) is None
+
+
+def _is_passing(module: nn.Module) -> bool:
+    """Whether a layer hands a map on as it is, at most scaled."""
+    name = type(module).__name__
+    return isinstance(module, nn.Identity) or "DropPath" in name or "LayerScale" in name
+
+
+def _follower(
+    call: Call, calls: Iterable[Call], kinds: tuple[type[nn.Module], ...] | None
+) -> Call | None:
+    """Return the norm (of `kinds`) or activation (None) that takes the very output of `call`."""
+    for other in calls:
+        if other.begin > call.end and call.output is not None and call.output in other.inputs:
+            matches = (
+                isinstance(other.module, kinds) if kinds is not None else _is_act(other.module)
+            )
+            if matches:
+                return other
+    return None
+
+
+def _is_act(module: nn.Module) -> bool:
+    return type(module).__module__ in {
+        "torch.nn.modules.activation",
+        "timm.layers.activations",
+        "timm.layers.activations_me",
+    } and not isinstance(module, nn.MultiheadAttention)
+
+
+def _act_type(act: Call | None, norm: Call | None) -> str:
+    """Name the activation after a norm, also where timm keeps it inside the norm's module."""
+    inner = getattr(norm.module, "act", None) if norm is not None else None
+    module = act.module if act is not None else inner
+    if module is None or isinstance(module, nn.Identity):
+        return ""
+    return type(module).__name__.lower()
+
+
+def _is_ordinary(module: nn.Module) -> bool:
+    """Whether a layer computes what its class says; with a forward of its own it offers no slot."""
+    return type(module).forward in {nn.Conv2d.forward, nn.Linear.forward} and not isinstance(
+        getattr(module, "padding", 0), str
+    )
+
+
+def _channels(module: nn.Module) -> tuple[int, int]:
+    if isinstance(module, nn.Conv2d):
+        return module.in_channels, module.out_channels
+    assert isinstance(module, nn.Linear)
+    return module.in_features, module.out_features
+
+
+def _depth(shape: tuple[int, ...]) -> int:
+    return shape[1] if len(shape) == 4 else (shape or (1,))[-1]
+
+
+def _map_size(shape: tuple[int, ...], module: nn.Module) -> Pair:
+    """Return height and width of a map; channels stand last for linear layers.
+
+    Tokens count as height.
+    """
+    if len(shape) == 4:
+        if isinstance(module, nn.Linear):
+            return shape[1], shape[2]
+        return shape[2], shape[3]
+    if len(shape) == 3:
+        return shape[1], 1
+    return 1, 1
+
+
+def _pair(value: int | tuple[int, ...]) -> Pair:
+    return (value, value) if isinstance(value, int) else (value[0], value[-1])
