@@ -1,0 +1,86 @@
+"""Latencies that benchmark runs measured, each with the protocol under which it may be compared."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Protocol
+
+from convoy.records import Json, Run
+
+
+@dataclass(frozen=True)
+class Latency:
+    """One latency of one backbone.
+
+    Attributes:
+        device: Name of the processor or GPU.
+        protocol: Batch, precision, layout, engine, resolution in a few words.
+        batch: Images at once.
+        p50_ms: Median, milliseconds.
+        p90_ms, p99_ms: Percentiles, milliseconds.
+        throughput_ips: Images a second.
+        peak_memory_mib: Highest memory.
+        plain_p50_ms: Median of the plain network in the same process.
+        ratio: Of the two medians; above 1 is slower than plain.
+        ratio_low, ratio_high: Its 95 % interval.
+        settled: Whether the measurement came to rest.
+        run: The run that measured it.
+    """
+
+    device: str
+    protocol: str
+    p50_ms: float
+    run: int
+    batch: int | None = None
+    p90_ms: float | None = None
+    p99_ms: float | None = None
+    throughput_ips: float | None = None
+    peak_memory_mib: float | None = None
+    plain_p50_ms: float | None = None
+    ratio: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    settled: bool = True
+
+
+class Timed(Protocol):
+    """Whatever has latencies: a row of the leaderboard."""
+
+    @property
+    def latency(self) -> Sequence[Latency]:
+        """One a protocol and device."""
+
+
+_NAMES = {part.name for part in fields(Latency)} - {"run"}
+
+
+def of_run(run: Run) -> list[Latency]:
+    """Return what one benchmark run measured."""
+    rows: Iterable[Mapping[str, Json]] = (run.result or {}).get("rows") or ()
+    return [
+        Latency(**{name: row[name] for name in _NAMES & row.keys()}, run=run.id)
+        for row in rows
+        if row.get("p50_ms") is not None
+    ]
+
+
+def index(runs: Iterable[Run]) -> dict[tuple[Json, ...], tuple[Latency, ...]]:
+    """Gather latencies by (backbone, image size, classes).
+
+    Of several runs with one device and protocol the latest counts.
+    """
+    found: dict[tuple[Json, ...], dict[tuple[str, str], Latency]] = defaultdict(dict)
+    for run in sorted(runs, key=lambda run: run.id):
+        facts = (run.result or {}).get("facts") or {}
+        place = (run.backbone, facts.get("image_size"), facts.get("classes"))
+        for latency in of_run(run):
+            found[place][latency.device, latency.protocol] = latency
+    return {place: tuple(by_protocol.values()) for place, by_protocol in found.items()}
+
+
+def shared_protocols(rows: Iterable[Timed]) -> list[tuple[str, str]]:
+    """Return (device, protocol) pairs, the one that most rows have first."""
+    counts = Counter((latency.device, latency.protocol) for row in rows for latency in row.latency)
+    return [pair for pair, _ in counts.most_common()]

@@ -1,0 +1,80 @@
+"""What papers print for a backbone, beside what was measured here, with what is known to differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from backbones.errors import BackboneError
+from backbones.method import Published, published
+from backbones.text import parse
+from convoy.intervals import Estimate
+from convoy.records import Json
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A published row next to a measured one.
+
+    Attributes:
+        row: As the source prints it.
+        comparable: Whether both are of the same data set; only then do the next two say something.
+        top1_difference: Measured minus published top-1, percentage points; None when one is
+            missing.
+        within_noise: Whether the published value lies in the measured interval; None when that is
+            not known.
+        differences: What is known to differ.
+    """
+
+    row: Published
+    comparable: bool
+    top1_difference: float | None
+    within_noise: bool | None
+    differences: tuple[str, ...]
+
+
+def beside(backbone: str, *, facts: Mapping[str, Json], top1: Estimate) -> tuple[Beside, ...]:
+    """Return the published rows of a backbone.
+
+    Args:
+        backbone: Canonical text.
+        facts: Facts of the measured result.
+        top1: The measured top-1, percent.
+    """
+    return tuple(_compare(row, facts=facts, top1=top1) for row in rows_of(backbone))
+
+
+def rows_of(backbone: str) -> tuple[Published, ...]:
+    """Return what a backbone's methods keep on it; empty when one is not installed any more."""
+    try:
+        names = [method.name for method in parse(backbone).methods]
+        rows = [row for name in names for row in published(name)]
+    except BackboneError:
+        return ()
+    return tuple(row for row in rows if row.backbone == backbone)
+
+
+def _compare(row: Published, *, facts: Mapping[str, Json], top1: Estimate) -> Beside:
+    comparable = row.dataset == facts.get("dataset")
+    difference = top1.mean - row.top1_pct if comparable and row.top1_pct is not None else None
+    within = None
+    if difference is not None and row.top1_pct is not None and top1.low is not None:
+        within = top1.low <= row.top1_pct <= (top1.high or top1.mean)
+    return Beside(row, comparable, difference, within, tuple(_differences(row, facts)))
+
+
+def _differences(row: Published, facts: Mapping[str, Json]) -> list[str]:
+    pairs = (
+        ("data set", row.dataset, facts.get("dataset")),
+        ("recipe", row.recipe, facts.get("recipe")),
+    )
+    known = [
+        f"{name}: theirs {theirs}, ours {ours}"
+        for name, theirs, ours in pairs
+        if theirs and theirs != ours
+    ]
+    if row.epochs:
+        known.append(f"theirs trained {row.epochs} epochs")
+    if row.convention:
+        known.append(f"theirs counted: {row.convention}")
+    return known + ([row.note] if row.note else [])
