@@ -87,15 +87,17 @@ def build(
     device = torch.device(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
+        network = networks.create(
+            resolved.network,
+            options=resolved.options,
+            classes=classes,
+            image_size=image_size,
+            device=str(device),
+            pretrained=pretrained,
+            dropout=dropout,
+            drop_path=drop_path,
+        )
         with device:
-            network = networks.create(
-                resolved.network,
-                options=resolved.options,
-                classes=classes,
-                pretrained=pretrained,
-                dropout=dropout,
-                drop_path=drop_path,
-            )
             place(network, resolved, found)
     # timm makes some buffers on the host whatever the default device
     return network if device.type == "meta" else network.to(device)

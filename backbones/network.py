@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -79,16 +79,20 @@ def create(
     *,
     options: Options,
     classes: int,
+    image_size: int = 224,
+    device: str = "cpu",
     pretrained: bool = False,
     dropout: float = 0.0,
     drop_path: float = 0.0,
 ) -> nn.Module:
-    """Make a base network with its own initial weights, on torch's current default device.
+    """Make a base network with its own initial weights.
 
     Args:
         name: One of `names()`.
         options: Variations.
         classes: Width of the classifier.
+        image_size: Side of the input in pixels, for networks that are built for one size.
+        device: Where; ``meta`` for shapes without values.
         pretrained: Take the library's weights (downloads them).
         dropout: Probability before the classifier; left to the network's own default for
             torchvision.
@@ -98,26 +102,46 @@ def create(
         UnknownNetworkError: No such network.
         UnsupportedNetworkError: An option does not fit this network.
     """
+    import torch
+
     require(name)
-    origin = origins()[name]
-    if origin == "timm":
-        network = _from_timm(name, classes, pretrained, dropout, drop_path)
-    elif origin == "torchvision":
-        network = _from_torchvision(name, classes, pretrained)
-    else:
-        network = importlib.import_module(f"{networks.__name__}.{name}").create(classes=classes)
+    rates = {"drop_rate": dropout, "drop_path_rate": drop_path}
+    makers: Mapping[str, Callable[[], nn.Module]] = {
+        "timm": lambda: _from_timm(name, classes, image_size, pretrained, rates),
+        "torchvision": lambda: _from_torchvision(name, classes, pretrained),
+        "convoy": lambda: _from_here(name, classes),
+    }
+    make = makers[origins()[name]]
+    try:
+        with torch.device(device):
+            network = make()
+    except NotImplementedError:
+        # some constructors read values back, which the meta device has not
+        if device != "meta":
+            raise
+        network = make().to(device)
     if options.stem == "small":
-        _shrink_stem(network, name)
+        with torch.device(device):
+            _shrink_stem(network, name)
+    return network
+
+
+def _from_here(name: str, classes: int) -> nn.Module:
+    network: nn.Module = importlib.import_module(f"{networks.__name__}.{name}").create(
+        classes=classes
+    )
     return network
 
 
 def _from_timm(
-    name: str, classes: int, pretrained: bool, dropout: float, drop_path: float
+    name: str, classes: int, image_size: int, pretrained: bool, rates: Mapping[str, float]
 ) -> nn.Module:
     import timm
 
-    wanted: dict[str, Any] = {"drop_rate": dropout, "drop_path_rate": drop_path}
-    given = {key: value for key, value in wanted.items() if value}
+    given: dict[str, Any] = {key: value for key, value in rates.items() if value}
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    if config is not None and config.fixed_input_size and config.input_size[-1] != image_size:
+        given["img_size"] = image_size
     network: nn.Module = timm.create_model(
         name, pretrained=pretrained, num_classes=classes, **given
     )
@@ -126,18 +150,14 @@ def _from_timm(
 
 def _from_torchvision(name: str, classes: int, pretrained: bool) -> nn.Module:
     import torchvision
-    from torch import nn
 
-    network: nn.Module = torchvision.models.get_model(
-        name, weights="DEFAULT" if pretrained else None
-    )
-    if classes != 1000:
-        path, last = [
-            (path, module)
-            for path, module in network.named_modules()
-            if isinstance(module, nn.Linear)
-        ][-1]
-        network.set_submodule(path, nn.Linear(last.in_features, classes))
+    network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes)
+    if pretrained:
+        present = network.state_dict()
+        weights = torchvision.models.get_model(name, weights="DEFAULT").state_dict()
+        # a classifier of another width keeps its own initial weights
+        fitting = {k: v for k, v in weights.items() if v.shape == present[k].shape}
+        network.load_state_dict({**present, **fitting})
     return network
 
 

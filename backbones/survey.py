@@ -20,10 +20,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import torch
 from torch import nn
 
 from backbones import network as networks
+from backbones.errors import UnsupportedNetworkError
 from backbones.forward_trace import Call, trace
 from backbones.resolve import Resolved, resolve
 from backbones.sites import Pair, Role, Site, Slot
@@ -49,9 +49,16 @@ def survey(network: str | Resolved, *, image_size: int, classes: int) -> list[Si
 def _survey(
     name: str, options: networks.Options, image_size: int, classes: int
 ) -> tuple[Site, ...]:
-    with torch.device("meta"):
-        network = networks.create(name, options=options, classes=classes)
-    return tuple(find(network, image_size=image_size))
+    network = networks.create(
+        name, options=options, classes=classes, image_size=image_size, device="meta"
+    )
+    try:
+        return tuple(find(network, image_size=image_size))
+    except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+        raise UnsupportedNetworkError(
+            f"{name} does not take one {image_size}x{image_size} image: {error}; "
+            "choose another image size, or a network that classifies images"
+        ) from error
 
 
 def find(network: nn.Module, *, image_size: int) -> list[Site]:
@@ -80,6 +87,7 @@ class _Plan:
     stages: Sequence[int]
     ranks: Sequence[int]
     depthwise: frozenset[str]
+    first_layer: str
     last_linear: str
 
     @classmethod
@@ -97,9 +105,10 @@ class _Plan:
             for layer in layers
             if _inside(layer, block) and _is_depthwise(layer.module)
         }
+        first = layers[0].name if layers else ""
         end = layers[-1] if layers else None
         last = end.name if end is not None and isinstance(end.module, nn.Linear) else ""
-        return cls(blocks, stages, ranks, frozenset(depthwise), last)
+        return cls(blocks, stages, ranks, frozenset(depthwise), first, last)
 
     def place(self, call: Call) -> tuple[int, int, Call | None]:
         """Return stage, index in the stage and block of a call."""
@@ -121,7 +130,7 @@ def _blocks(calls: Sequence[Call], layers: Sequence[Call]) -> list[Call]:
             call
             for call in calls
             if numbered.fullmatch(call.name.rpartition(".")[2])
-            and sum(_inside(layer, call) for layer in layers) >= 2
+            and sum(_inside(layer, call) and not _on_pooled(layer) for layer in layers) >= 2
         ]
         inner = [
             call
@@ -150,6 +159,11 @@ def _stages(blocks: Sequence[Call]) -> list[int]:
 
 def _inside(inner: Call, outer: Call) -> bool:
     return inner.name.startswith(f"{outer.name}.") and outer.begin < inner.begin < outer.end
+
+
+def _on_pooled(layer: Call) -> bool:
+    """Whether a convolution works on a pooled 1x1 map, as those of an attention do."""
+    return isinstance(layer.module, nn.Conv2d) and layer.in_shape[-2:] == (1, 1)
 
 
 def _is_depthwise(module: nn.Module) -> bool:
@@ -205,20 +219,19 @@ def _role(call: Call, plan: _Plan, stage: int, block: Call | None) -> Role:
     module = call.module
     if call.name == plan.last_linear and block is None:
         return Role.CLASSIFIER
-    if stage < 0:
+    if stage < 0 or call.name == plan.first_layer:
         return Role.STEM
     if _in_shortcut(call.name, block):
         return Role.SHORTCUT
-    if block is None:
-        is_between = plan.stages and stage <= max(plan.stages)
-        return Role.DOWNSAMPLE if is_between else Role.POINTWISE
-    if _is_attention(call, block):
+    if block is None and plan.stages and stage <= max(plan.stages):
+        return Role.DOWNSAMPLE
+    if block is not None and _is_attention(call, block):
         return Role.ATTENTION
     if _is_depthwise(module):
         return Role.DEPTHWISE
     if isinstance(module, nn.Conv2d) and _pair(module.kernel_size) != (1, 1):
         return Role.SPATIAL
-    return _pointwise_role(module, inverted=block.name in plan.depthwise)
+    return _pointwise_role(module, inverted=block is not None and block.name in plan.depthwise)
 
 
 def _pointwise_role(module: nn.Module, *, inverted: bool) -> Role:
@@ -231,8 +244,8 @@ def _pointwise_role(module: nn.Module, *, inverted: bool) -> Role:
 
 def _is_attention(call: Call, block: Call) -> bool:
     """Whether a layer is part of an attention: named so, or a convolution on a pooled map."""
-    pooled = isinstance(call.module, nn.Conv2d) and call.in_shape[-2:] == (1, 1)
-    return "attn" in call.name.split(".") or (pooled and block.in_shape[-2:] != (1, 1))
+    pooled = _on_pooled(call) and block.in_shape[-2:] != (1, 1)
+    return "attn" in call.name.split(".") or pooled
 
 
 def _block_site(block: Call, plan: _Plan) -> Site:
