@@ -22,6 +22,7 @@ Scalar = bool | int | float | str
 _CALL = re.compile(r"\s*(?P<name>[A-Za-z][A-Za-z0-9_.\-]*)\s*(?:\((?P<settings>[^()]*)\))?\s*")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _WORD = re.compile(r"[A-Za-z0-9_.\-]+")
+_NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)(e-?\d+)?", re.IGNORECASE)
 _EXAMPLE = "an example that reads: resnet18(stem=small)/kernel_warehouse(budget=4)+eca"
 
 
@@ -102,6 +103,8 @@ def _call(part: str, whole: str) -> Call:
 def _read_scalar(word: str) -> Scalar:
     if word in {"true", "false"}:
         return word == "true"
+    if not _NUMBER.fullmatch(word):  # Python would also read 1_000, nan and infinity as numbers
+        return word
     for kind in (int, float):
         try:
             return kind(word)

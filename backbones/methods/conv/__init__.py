@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from backbones.method import Method
-from backbones.site import Slot
+from backbones.sites import Slot
 
 METHOD = Method(title="Plain convolution", family="plain", slot=Slot.CONV)

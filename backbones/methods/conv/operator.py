@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from backbones.method import MethodSettings, Replacements
-from backbones.site import Site
+from backbones.sites import Site
 
 
 def plan(sites: Sequence[Site], settings: MethodSettings) -> Replacements:

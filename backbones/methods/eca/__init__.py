@@ -1,11 +1,11 @@
 """Efficient Channel Attention (Wang et al., CVPR 2020, arXiv 1910.03151).
 
-A gate after the last normalisation of each residual block, before the sum: one convolution of k taps over the channel
-axis of the pooled map, so k parameters a block.
+A gate after the last normalisation of each residual block, before the sum: one convolution of k
+taps over the channel axis of the pooled map, so k parameters a block. Padding is by zeros.
 
-The paper computes k from the width (``kernels=rule``); the released networks do not follow that rule, so the networks
-that were released take their own kernels by default (the paper's "80 parameters" for ResNet-50 are the released
-3, 5, 5, 7; the rule gives 86), and every other network takes the rule. Padding is by zeros.
+The paper computes k from the width (``kernels=rule``), but the released networks do not follow that
+rule: the paper's "80 parameters" for ResNet-50 are the released 3, 5, 5, 7, where the rule gives
+86. The networks that were released take their own kernels by default, every other one the rule.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydantic import Field, field_validator, model_validator
 
 from backbones.errors import SettingError
 from backbones.method import Method, MethodSettings
-from backbones.site import Site, Slot
+from backbones.sites import Site, Slot
 
 RULE = "rule"
 """Kernels by the paper's formula."""
@@ -32,12 +32,14 @@ class Settings(MethodSettings):
     """Settings of ECA."""
 
     kernels: int | str = Field(
-        RULE,
+        default=RULE,
         description=f"Taps (k): {_FORMS}. `{RULE}` is |(log2 C + b) / gamma| to the next odd "
         f"number; `{BY_WIDTH}` is 1 below 96 channels, else 3.",
     )
-    gamma: float = Field(2, gt=0, description=f"Divisor in the rule (gamma); only for {RULE}.")
-    b: float = Field(1, description=f"Offset in the rule (b); only for {RULE}.")
+    gamma: float = Field(
+        default=2, gt=0, description=f"Divisor in the rule (gamma); only for {RULE}."
+    )
+    b: float = Field(default=1, description=f"Offset in the rule (b); only for {RULE}.")
 
     @field_validator("kernels", mode="before")
     @classmethod

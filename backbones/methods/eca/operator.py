@@ -1,4 +1,4 @@
-"""Efficient Channel Attention: y = x * sigmoid(conv1d(mean(x)))  (arXiv 1910.03151, equations 7 and 12)."""
+"""Efficient Channel Attention: y = x * sigmoid(conv1d(mean(x)))  (arXiv 1910.03151)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from backbones.method import Replacements
 from backbones.methods.eca import Settings, kernel_size
-from backbones.site import Site
+from backbones.sites import Site
 
 
 class EfficientChannelAttention(nn.Module):
@@ -36,7 +36,7 @@ class EfficientChannelAttention(nn.Module):
             (N, C, H, W) in the layout of `x`; each channel scaled by a number in 0..1.
         """
         mean_N1C = x.mean((2, 3))[:, None, :]
-        weight_N1C = self.conv(mean_N1C).sigmoid()
+        weight_N1C: Tensor = self.conv(mean_N1C).sigmoid()
         return x * weight_N1C[:, 0, :, None, None]
 
 

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 
 import torch
-from timm.layers import create_act_layer
+from timm.layers import activations as timm_activations
 from torch import Tensor, nn
+from torch.nn.modules import activation as torch_activations
 
+from backbones.errors import UnsupportedNetworkError
 from backbones.method import Replacements
 from backbones.methods.ghost import Settings, intrinsic_channels
-from backbones.site import Site
+from backbones.sites import Site
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    name.lower(): kind
+    for library in (timm_activations, torch_activations)
+    for name, kind in vars(library).items()
+    if isinstance(kind, type) and issubclass(kind, nn.Module)
+}
+"""Class name in lower case, as sites name it; torch's own class where both libraries have one."""
 
 
 class Ghost(nn.Module):
@@ -69,7 +80,13 @@ class Ghost(nn.Module):
 def _activation(name: str) -> nn.Module:
     if not name:
         return nn.Identity()
-    return create_act_layer(name, inplace=True) or nn.Identity()
+    if name not in _ACTIVATIONS:
+        raise UnsupportedNetworkError(
+            f"ghost makes the network's activations anew and knows no {name!r}; "
+            f"known: {', '.join(sorted(_ACTIVATIONS))}"
+        )
+    kind = _ACTIVATIONS[name]
+    return kind(inplace=True) if "inplace" in signature(kind).parameters else kind()
 
 
 def plan(sites: Sequence[Site], settings: Settings) -> Replacements:

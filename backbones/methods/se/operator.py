@@ -1,4 +1,4 @@
-"""Squeeze-and-Excitation: y = x * sigmoid(W2 relu(W1 mean(x)))  (arXiv 1709.01507, equations 2 to 4)."""
+"""Squeeze-and-Excitation: y = x * sigmoid(W2 relu(W1 mean(x)))  (arXiv 1709.01507)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from backbones.method import Replacements
 from backbones.methods.se import Settings
-from backbones.site import Site
+from backbones.sites import Site
 
 
 class SqueezeExcitation(nn.Module):
@@ -26,7 +26,7 @@ class SqueezeExcitation(nn.Module):
         self.excite = nn.Linear(hidden, channels, bias=bias)
 
     def reset_parameters(self) -> None:
-        """Draw both linear layers anew, as PyTorch does by default (and the released code with it)."""
+        """Draw both linear layers anew: PyTorch's default, as the released code of ECA's SE."""
         self.squeeze.reset_parameters()
         self.excite.reset_parameters()
 
@@ -39,12 +39,12 @@ class SqueezeExcitation(nn.Module):
         Returns:
             (N, C, H, W) in the layout of `x`; each channel scaled by a number in 0..1.
         """
-        weight = self.excite(self.squeeze(x.mean((2, 3))).relu()).sigmoid()
+        weight: Tensor = self.excite(self.squeeze(x.mean((2, 3))).relu()).sigmoid()
         return x * weight[:, :, None, None]
 
 
 def hidden_channels(channels: int, settings: Settings) -> int:
-    """Return the channels after the squeeze: C / r to the nearest multiple of the divisor, at least one."""
+    """Return C / r to the nearest multiple of the divisor, at least one."""
     divisor = settings.divisor
     return max(divisor, int(channels / settings.reduction / divisor + 0.5) * divisor)
 
