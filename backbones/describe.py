@@ -52,13 +52,21 @@ class Description:
         }
 
 
-def describe(text: str | Resolved, *, classes: int = 1000, image_size: int = 224) -> Description:
+def describe(
+    text: str | Resolved, *, classes: int = 1000, image_size: int | None = None
+) -> Description:
     """Build a backbone on the `meta` device and say what it is.
+
+    Args:
+        text: The backbone.
+        classes: Width of the classifier.
+        image_size: Side of the input in pixels; None: 224, or 32 for a small stem.
 
     Raises:
         BackboneError: It cannot be built.
     """
     resolved = resolve(text)
+    image_size = image_size or resolved.options.image_size
     found = sites(resolved, image_size=image_size, classes=classes)
     counted = cost(resolved, classes=classes, image_size=image_size)
     taken = sum(

@@ -45,6 +45,11 @@ class Options(BaseModel):
         "(and a 3x3 kernel when it was larger), and the pooling behind it goes.",
     )
 
+    @property
+    def image_size(self) -> int:
+        """Side of the input in pixels when nobody says: 224, or 32 for a small stem."""
+        return 32 if self.stem == "small" else 224
+
 
 @cache
 def origins() -> Mapping[str, str]:
