@@ -1,0 +1,311 @@
+"""Tables of the store.
+
+Rights that each role needs in PostgreSQL, when a site gives them roles of their own:
+
+- whoever runs ``platform init``: owner of the schema;
+- command and dispatcher: SELECT, INSERT, UPDATE on all tables, DELETE on `dispatchers` and
+  `checkpoints`, USAGE on the sequences;
+- attempt: SELECT on all tables; UPDATE on `runs` and `attempts`; INSERT on `moves`,
+  `series_chunks`, `log_chunks`, `checkpoints`, `artifacts` with USAGE on their sequences; UPDATE on
+  `artifacts`; UPDATE and DELETE on `checkpoints`;
+- dashboard: SELECT on all tables.
+
+Nobody but the owner needs to create, alter or drop anything. Rows of `runs` are never deleted.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Enum,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import FunctionElement
+
+from convoy.states import Failure, Outcome, Phase, RunState, Waiting
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment: timezone-aware UTC in Python, on SQLite as well as on PostgreSQL."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Turn to UTC, since SQLite keeps the digits only."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Say that it is UTC (SQLite), or turn to UTC (PostgreSQL)."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class JsonText(TypeDecorator[Any]):
+    """A JSON value as text.
+
+    Not PostgreSQL's own JSON, which refuses NaN (a metric may be that) and NUL characters.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """Write without spaces."""
+        return None if value is None else json.dumps(value, separators=(",", ":"))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """Read it back."""
+        return None if value is None else json.loads(value)
+
+
+class clock(FunctionElement[datetime]):
+    """The database's clock now (not at the start of the transaction: that one may have waited)."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+
+
+@compiles(clock, "sqlite")
+def _clock_of_sqlite(*_: object, **__: object) -> str:
+    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
+
+
+@compiles(clock, "postgresql")
+def _clock_of_postgresql(*_: object, **__: object) -> str:
+    return "clock_timestamp()"
+
+
+def _member(kind: type[StrEnum]) -> Enum:
+    """Return a type for an enumeration: text without CHECK, so a new member is no migration."""
+    return Enum(
+        kind,
+        native_enum=False,
+        length=16,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+_BIG = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers rows by itself only in a column that is called INTEGER."""
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+stores = Table(
+    "stores",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    comment="One row: the name of this store, which is part of every actor's namespace.",
+)
+
+codes = Table(
+    "codes",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    comment="Code versions, each stored once: a diff may be large and many runs share it.",
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("spec", JsonText, nullable=False),
+    Column("spec_hash", Text, nullable=False),
+    Column("workers", Integer, nullable=False),
+    Column("cpus", Float, nullable=False),
+    Column("gpus", Float, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("backbone", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("recipe", Text, nullable=False),
+    Column("study", Text, nullable=False),
+    Column(
+        "urgency", Integer, nullable=False
+    ),  # -priority, so that one index gives the queue's order
+    Column("key", Text, unique=True),
+    Column("retry_of", ForeignKey("runs.id")),
+    Column("code_digest", ForeignKey("codes.digest"), nullable=False),
+    Column("state", _member(RunState), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    Column("not_before", UtcDateTime),
+    Column("waiting", _member(Waiting)),
+    Column("waiting_detail", Text, nullable=False),
+    Column("cancel_reason", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("total_steps", BigInteger, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("step_at", UtcDateTime),
+    Column("eta_s", Float),
+    Column("last", JsonText, nullable=False),
+    Column("best", JsonText, nullable=False),
+    Column("result", JsonText),
+    Column("failure", _member(Failure)),
+    Column("failure_text", Text, nullable=False),
+    Index(None, "state", "id"),
+    Index(None, "state", "urgency", "id"),
+    Index(None, "study", "id"),
+    Index(None, "owner", "id"),
+)
+
+dependencies = Table(
+    "dependencies",
+    metadata,
+    Column("run_id", ForeignKey("runs.id"), primary_key=True),
+    Column("needs", ForeignKey("runs.id"), primary_key=True),
+    Index(None, "needs"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("run_id", ForeignKey("runs.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("dispatcher", Text, nullable=False),
+    Column("phase", _member(Phase), nullable=False),
+    Column("outcome", _member(Outcome)),
+    Column("failure", _member(Failure)),
+    Column("error", Text, nullable=False),
+    Column("node", Text, nullable=False),
+    Column("pid", Integer),
+    Column("environment", JsonText, nullable=False),
+    Column("workers", Integer, nullable=False),
+    Column("cpus", Float, nullable=False),
+    Column("gpus", Float, nullable=False),
+    Column("resumed_step", BigInteger),
+    Column("saved_step", BigInteger),  # of its newest checkpoint, which may since have been dropped
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("began_at", UtcDateTime),
+    Column("first_step_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    Column("released_at", UtcDateTime),
+    Column("lease_until", UtcDateTime),
+    Index(
+        "ix_attempts_held",
+        "run_id",
+        sqlite_where=text("released_at IS NULL"),
+        postgresql_where=text("released_at IS NULL"),
+    ),
+)
+
+moves = Table(
+    "moves",
+    metadata,
+    Column("id", _BIG, primary_key=True),
+    Column("run_id", ForeignKey("runs.id"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("source", _member(RunState)),
+    Column("target", _member(RunState)),
+    Column("reason", Text, nullable=False),
+    Index(None, "run_id", "id"),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("id", _BIG, primary_key=True),
+    Column("run_id", ForeignKey("runs.id"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("size_mib", Float, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("run_id", "path"),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("run_id", ForeignKey("runs.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("attempt", Integer, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("size_mib", Float, nullable=False),
+)
+
+series_chunks = Table(
+    "series_chunks",
+    metadata,
+    Column("id", _BIG, primary_key=True),
+    Column("run_id", ForeignKey("runs.id"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("first_step", BigInteger, nullable=False),
+    Column("last_step", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Index(None, "run_id", "id"),
+)
+
+log_chunks = Table(
+    "log_chunks",
+    metadata,
+    Column("id", _BIG, primary_key=True),
+    Column("run_id", ForeignKey("runs.id"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("rank", Integer, nullable=False),
+    Column("first_byte", BigInteger, nullable=False),
+    Column("end_byte", BigInteger, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Index(None, "run_id", "id"),
+    UniqueConstraint("run_id", "attempt", "rank", "first_byte"),
+)
+
+dispatchers = Table(
+    "dispatchers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("lease_until", UtcDateTime, nullable=False),
+    Column("capacity", JsonText, nullable=False),
+)
+
+leaders = Table(
+    "leaders",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("term", BigInteger, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("lease_until", UtcDateTime, nullable=False),
+    Column("grace_until", UtcDateTime, nullable=False),
+    comment="One row: who leads, in which term, and until when nothing may be reaped.",
+)
