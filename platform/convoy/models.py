@@ -36,7 +36,6 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
-    text,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
@@ -214,12 +213,8 @@ attempts = Table(
     Column("ended_at", UtcDateTime),
     Column("released_at", UtcDateTime),
     Column("lease_until", UtcDateTime),
-    Index(
-        "ix_attempts_held",
-        "run_id",
-        sqlite_where=text("released_at IS NULL"),
-        postgresql_where=text("released_at IS NULL"),
-    ),
+    # Not a partial index: its dialect options make SQLAlchemy import PostgreSQL's drivers (25 ms).
+    Index(None, "released_at", "run_id"),
 )
 
 moves = Table(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from convoy.errors import IllegalMoveError
 from convoy.models import artifacts, attempts, checkpoints, log_chunks, runs, series_chunks
@@ -15,8 +14,9 @@ from convoy.records import Json, Point, Requests, Run
 from convoy.states import Phase
 from convoy.store.batch import pack_points, pack_text
 from convoy.store.database import clock_of
-from convoy.store.move import fence, note, plain, superseded
+from convoy.store.move import fence, note, superseded
 from convoy.store.reading import Reading
+from convoy.store.row import AnyRow
 
 
 class AttemptWrites(Reading):
@@ -120,8 +120,9 @@ class AttemptWrites(Reading):
             run, attempt = fence(connection, run_id, number)
             now = clock_of(connection)
             told = {"step": step, "total_steps": total_steps, "epoch": epoch, "eta_s": eta_s}
-            told |= {"status": None if status is None else plain(status)}
             values: dict[str, object] = {k: v for k, v in told.items() if v is not None}
+            if status is not None:
+                values["status"] = plain(status)
             if step is not None:
                 values["step_at"] = now
                 if attempt.first_step_at is None:
@@ -215,7 +216,7 @@ class AttemptWrites(Reading):
                 connection.execute(insert(artifacts).values(run_id=run_id, name=name, **values))
 
 
-def _set(connection: Connection, attempt: Row[Any], values: Mapping[str, object]) -> None:
+def _set(connection: Connection, attempt: AnyRow, values: Mapping[str, object]) -> None:
     this = (attempts.c.run_id == attempt.run_id) & (attempts.c.number == attempt.number)
     connection.execute(update(attempts).where(this).values(values))
 
@@ -225,7 +226,7 @@ def _delete_checkpoint(connection: Connection, run_id: int, path: str) -> None:
     connection.execute(delete(checkpoints).where(this))
 
 
-def _newest_step(connection: Connection, run: Row[Any]) -> int | None:
+def _newest_step(connection: Connection, run: AnyRow) -> int | None:
     """Return the step of the checkpoint from which an attempt that begins now goes on."""
     query = select(checkpoints.c.step).order_by(checkpoints.c.id.desc()).limit(1)
     for run_id in (run.id, run.retry_of):
@@ -236,7 +237,7 @@ def _newest_step(connection: Connection, run: Row[Any]) -> int | None:
 
 
 def _add_points(
-    connection: Connection, attempt: Row[Any], points: Mapping[str, Sequence[Point]]
+    connection: Connection, attempt: AnyRow, points: Mapping[str, Sequence[Point]]
 ) -> None:
     steps = [point.step for series in points.values() for point in series]
     connection.execute(

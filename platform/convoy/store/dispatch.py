@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from convoy.errors import IllegalMoveError
 from convoy.models import attempts, dispatchers, leaders, runs
@@ -15,7 +15,7 @@ from convoy.states import Failure, Phase, RunState, Waiting
 from convoy.store.database import clock_of
 from convoy.store.move import lock_run, move, plain
 from convoy.store.reading import Reading
-from convoy.store.row import RUN, attempt_of
+from convoy.store.row import RUN, AnyRow, attempt_of
 
 _FORGET = timedelta(days=1)
 """A dispatcher that has not shown itself for so long is not listed any more."""
@@ -123,7 +123,10 @@ class Dispatch(Reading):
         ]
         if changed:
             queued = (runs.c.id == bindparam("of_run")) & (runs.c.state == RunState.QUEUED)
-            words = {"waiting": bindparam("code"), "waiting_detail": bindparam("words")}
+            words: dict[str, Any] = {
+                "waiting": bindparam("code"),
+                "waiting_detail": bindparam("words"),
+            }
             with self._writing() as connection:
                 connection.execute(update(runs).where(queued).values(words), changed)
 
@@ -212,7 +215,7 @@ def _show(connection: Connection, name: str, values: Mapping[str, Any]) -> None:
         connection.execute(delete(dispatchers).where(old))
 
 
-def _claim(connection: Connection, run: Row[Any], *, dispatcher: str, deadline_s: float) -> Attempt:
+def _claim(connection: Connection, run: AnyRow, *, dispatcher: str, deadline_s: float) -> Attempt:
     now: datetime = clock_of(connection)
     number = run.attempt + 1
     started = {"attempt": number, "started_at": func.coalesce(runs.c.started_at, now)}

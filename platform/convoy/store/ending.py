@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, select, update
 
 from convoy.models import attempts, checkpoints
 from convoy.policy import BUDGETS, Decision, Fault, Verdict, decide
@@ -15,6 +14,7 @@ from convoy.states import Failure, Outcome, Phase, RunState, Waiting
 from convoy.store.database import clock_of
 from convoy.store.move import fence, move, plain
 from convoy.store.reading import Reading
+from convoy.store.row import AnyRow
 
 _SETTLED: Mapping[str, object] = {"waiting": None, "waiting_detail": "", "eta_s": None}
 
@@ -76,7 +76,7 @@ class Ending(Reading):
 
 def _close(
     connection: Connection,
-    attempt: Row[Any],
+    attempt: AnyRow,
     *,
     outcome: Outcome,
     failure: Failure | None,
@@ -90,7 +90,7 @@ def _close(
 
 def _finish(
     connection: Connection,
-    run: Row[Any],
+    run: AnyRow,
     target: RunState,
     *,
     at: datetime,
@@ -101,9 +101,7 @@ def _finish(
     move(connection, run.id, target, at=at, reason=reason, number=run.attempt, values=ended)
 
 
-def _cancel(
-    connection: Connection, run: Row[Any], *, failure: Failure | None, at: datetime
-) -> None:
+def _cancel(connection: Connection, run: AnyRow, *, failure: Failure | None, at: datetime) -> None:
     reason = f"cancelled: {run.cancel_reason or 'by the attempt itself'}"
     if failure is not None:
         reason += f"; before it could stop by itself, {BUDGETS[failure].cause}"
@@ -111,7 +109,7 @@ def _cancel(
 
 
 def _decide(
-    connection: Connection, run: Row[Any], *, failure: Failure, error: str, at: datetime
+    connection: Connection, run: AnyRow, *, failure: Failure, error: str, at: datetime
 ) -> None:
     *earlier, fault = _faults(connection, run.id)
     decision = decide(fault, earlier)
@@ -146,13 +144,13 @@ def _faults(connection: Connection, run_id: int) -> list[Fault]:
     return [Fault(row.failure, row.saved_step) for row in connection.execute(query)]
 
 
-def _kept(connection: Connection, run_id: int) -> Row[Any] | None:
+def _kept(connection: Connection, run_id: int) -> AnyRow | None:
     query = select(checkpoints.c.step, checkpoints.c.attempt).where(checkpoints.c.run_id == run_id)
     return connection.execute(query.order_by(checkpoints.c.id.desc()).limit(1)).one_or_none()
 
 
 def failure_text(
-    run_id: int, *, cause: str, error: str, kept: Row[Any] | None, decision: Decision
+    run_id: int, *, cause: str, error: str, kept: AnyRow | None, decision: Decision
 ) -> str:
     """Return what a person reads of a failed run: cause, evidence, what was kept, what to type."""
     if kept is None:

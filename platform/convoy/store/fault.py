@@ -77,7 +77,7 @@ def translate(error: SQLAlchemyError, address: Address, *, timeout_s: float) -> 
     return kind(f"the store {address.shown} {filled}{_evidence(error)}")
 
 
-def is_duplicate(error: SQLAlchemyError) -> bool:
+def is_duplicate(error: BaseException | None) -> bool:
     """Tell whether a row was refused because another one has its key."""
     found = str(getattr(error, "orig", "")).lower()
     return isinstance(error, IntegrityError) and "unique" in found

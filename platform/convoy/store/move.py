@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from convoy.errors import IllegalMoveError, RunNotFoundError, SupersededError
 from convoy.models import attempts, moves, runs
 from convoy.states import RunState, sources
+from convoy.store.row import AnyRow
 
 
 def plain(text: str) -> str:
@@ -18,7 +19,7 @@ def plain(text: str) -> str:
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
-def lock_run(connection: Connection, run_id: int) -> Row[Any]:
+def lock_run(connection: Connection, run_id: int) -> AnyRow:
     """Lock a run for this transaction and return its row.
 
     Raises:
@@ -31,7 +32,7 @@ def lock_run(connection: Connection, run_id: int) -> Row[Any]:
     return row
 
 
-def fence(connection: Connection, run_id: int, number: int) -> tuple[Row[Any], Row[Any]]:
+def fence(connection: Connection, run_id: int, number: int) -> tuple[AnyRow, AnyRow]:
     """Lock a run and its attempt `number`, which must be the present one, and return both rows.
 
     Every write of an attempt begins here. The run is locked before the attempt is read, so what is
@@ -50,7 +51,7 @@ def fence(connection: Connection, run_id: int, number: int) -> tuple[Row[Any], R
     return run, attempt
 
 
-def superseded(run: Row[Any], number: int, *, detail: str = "") -> SupersededError:
+def superseded(run: AnyRow, number: int, *, detail: str = "") -> SupersededError:
     """Return the error that tells attempt `number` of a run to stop."""
     found = detail or f"the run is {run.state} with attempt {run.attempt}"
     return SupersededError(
@@ -103,7 +104,7 @@ def move(
     return int(attempt)
 
 
-def _refuse(run: Row[Any], target: RunState, *, number: int | None) -> NoReturn:
+def _refuse(run: AnyRow, target: RunState, *, number: int | None) -> NoReturn:
     if number is not None and run.attempt != number:
         raise superseded(run, number)
     raise IllegalMoveError(

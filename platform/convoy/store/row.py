@@ -13,6 +13,9 @@ from convoy.records import Artifact, Attempt, Checkpoint, Json, Move, Run
 from convoy.states import RunState
 from jobs.job import Resources
 
+AnyRow = Row[*tuple[Any, ...]]
+"""A row of whatever columns."""
+
 CodeOf = Callable[[Connection, set[str]], Mapping[str, Mapping[str, Json]]]
 """Finds code versions by their digest."""
 
@@ -43,7 +46,7 @@ def _needs(connection: Connection, ids: Sequence[int]) -> Mapping[int, tuple[int
     return found
 
 
-def _run(row: Row[Any], *, depends_on: tuple[int, ...], code: Mapping[str, Json]) -> Run:
+def _run(row: AnyRow, *, depends_on: tuple[int, ...], code: Mapping[str, Json]) -> Run:
     columns = {name: value for name, value in row._mapping.items() if name not in _OWN}
     return Run(
         **{
@@ -57,12 +60,12 @@ def _run(row: Row[Any], *, depends_on: tuple[int, ...], code: Mapping[str, Json]
     )
 
 
-def resources_of(row: Row[Any]) -> Resources:
+def resources_of(row: AnyRow) -> Resources:
     """Return the resources of a row of `runs` or `attempts`."""
     return Resources(workers=row.workers, cpus=row.cpus, gpus=row.gpus)
 
 
-def attempt_of(row: Row[Any]) -> Attempt:
+def attempt_of(row: AnyRow) -> Attempt:
     """Return a row of `attempts` as a record."""
     columns = dict(row._mapping)
     for name in ("workers", "cpus", "gpus", "saved_step"):
@@ -70,16 +73,16 @@ def attempt_of(row: Row[Any]) -> Attempt:
     return Attempt(**columns, resources=resources_of(row))
 
 
-def move_of(row: Row[Any]) -> Move:
+def move_of(row: AnyRow) -> Move:
     """Return a row of `moves` as a record."""
     return Move(row.run_id, row.attempt, row.at, row.source, row.target, row.reason)
 
 
-def checkpoint_of(row: Row[Any]) -> Checkpoint:
+def checkpoint_of(row: AnyRow) -> Checkpoint:
     """Return a row of `checkpoints` as a record."""
     return Checkpoint(row.run_id, row.attempt, row.step, row.path, row.size_mib, row.created_at)
 
 
-def artifact_of(row: Row[Any]) -> Artifact:
+def artifact_of(row: AnyRow) -> Artifact:
     """Return a row of `artifacts` as a record."""
     return Artifact(row.run_id, row.attempt, row.name, row.path, row.size_mib)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from convoy.errors import IllegalMoveError, StoreError, SubmissionError
 from convoy.models import codes, dependencies, moves, runs
@@ -18,7 +17,7 @@ from convoy.store.database import clock_of
 from convoy.store.fault import is_duplicate
 from convoy.store.move import lock_run, move, note, plain
 from convoy.store.reading import Reading
-from convoy.store.row import RUN
+from convoy.store.row import RUN, AnyRow
 
 
 class Submission(Reading):
@@ -43,7 +42,7 @@ class Submission(Reading):
         except StoreError as error:
             # Two submissions with one new key at the same moment: the other one was first, and
             # now its run is found.
-            if error.__cause__ is None or not is_duplicate(error.__cause__):
+            if not is_duplicate(error.__cause__):
                 raise
             return self._submit(runs)
 
@@ -121,14 +120,14 @@ def _require(connection: Connection, new: Sequence[NewRun]) -> None:
             )
 
 
-def _known(connection: Connection, new: Sequence[NewRun]) -> Mapping[str | None, Row[Any]]:
+def _known(connection: Connection, new: Sequence[NewRun]) -> Mapping[str | None, AnyRow]:
     keys = {run.key for run in new if run.key}
     query = select(runs.c.id, runs.c.key, runs.c.kind, runs.c.spec_hash)
     rows = connection.execute(query.where(runs.c.key.in_(keys))) if keys else ()
     return {row.key: row for row in rows}
 
 
-def _require_same(run: NewRun, first: NewRun | Row[Any], *, first_is: str) -> None:
+def _require_same(run: NewRun, first: NewRun | AnyRow, *, first_is: str) -> None:
     if (run.kind, run.spec_hash) != (first.kind, first.spec_hash):
         raise SubmissionError(
             f"the key {run.key!r} belongs to {first_is}, whose spec is another one "

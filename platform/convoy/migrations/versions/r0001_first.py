@@ -122,13 +122,7 @@ def _make_attempts() -> None:
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name="fk_attempts_run_id"),
         sa.PrimaryKeyConstraint("run_id", "number", name="pk_attempts"),
     )
-    op.create_index(
-        "ix_attempts_held",
-        "attempts",
-        ["run_id"],
-        sqlite_where=sa.text("released_at IS NULL"),
-        postgresql_where=sa.text("released_at IS NULL"),
-    )
+    op.create_index("ix_attempts_released_at_run_id", "attempts", ["released_at", "run_id"])
     op.create_table(
         "moves",
         sa.Column("id", BIG, nullable=False),
