@@ -14,7 +14,7 @@ from convoy.records import Json, Point, Requests, Run
 from convoy.states import Phase
 from convoy.store.batch import pack_points, pack_text
 from convoy.store.database import clock_of
-from convoy.store.move import fence, note, superseded
+from convoy.store.move import fence, note, plain, superseded
 from convoy.store.reading import Reading
 from convoy.store.row import AnyRow
 

@@ -123,10 +123,7 @@ class Dispatch(Reading):
         ]
         if changed:
             queued = (runs.c.id == bindparam("of_run")) & (runs.c.state == RunState.QUEUED)
-            words: dict[str, Any] = {
-                "waiting": bindparam("code"),
-                "waiting_detail": bindparam("words"),
-            }
+            words = {runs.c.waiting: bindparam("code"), runs.c.waiting_detail: bindparam("words")}
             with self._writing() as connection:
                 connection.execute(update(runs).where(queued).values(words), changed)
 
