@@ -1,0 +1,1 @@
+"""Data sets: where images lie, whether they are sound, and how they reach a network."""

@@ -1,0 +1,52 @@
+"""What the field `data` of a spec names: an embedded data set, or a folder. Light."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from backbones.errors import near
+from jobs.data import digits
+from jobs.data.imagefolder import class_names
+from jobs.errors import DatasetError
+
+EMBEDDED: Mapping[str, Callable[[Path], Path]] = {"digits": digits.write}
+"""Name to the function that writes the set into a cache folder and returns where."""
+
+
+def canonical(text: str) -> str:
+    """Return how a spec stores a reference: an embedded name, or an absolute path.
+
+    Args:
+        text: ``digits``, or a path; ``./digits`` is a folder of that name. Links are left as they
+            are, so that a path that means the same on every machine stays so.
+    """
+    text = text.strip()
+    return text if text in EMBEDDED or not text else str(Path(text).expanduser().absolute())
+
+
+def short_name(reference: str) -> str:
+    """Return what listings call a data set: its embedded name or its folder's."""
+    return reference if reference in EMBEDDED else Path(reference).name
+
+
+def precheck(reference: str) -> None:
+    """Look whether the data can be there, reading names only.
+
+    Raises:
+        DatasetError: They cannot; says what was found.
+    """
+    if reference in EMBEDDED:
+        return
+    folder = Path(reference)
+    if not folder.exists():
+        raise DatasetError(
+            f"no data folder {folder}; give a folder with train/ and val/, or an embedded set "
+            f"({near(folder.name, EMBEDDED)})"
+        )
+    class_names(folder)
+
+
+def locate(reference: str, cache: Path) -> Path:
+    """Return the folder of a data set; an embedded one is written into `cache` first."""
+    return EMBEDDED[reference](cache) if reference in EMBEDDED else Path(reference)

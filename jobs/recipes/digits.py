@@ -1,0 +1,24 @@
+"""The embedded data set: scikit-learn's digits, the default of a fresh machine."""
+
+from __future__ import annotations
+
+from jobs.recipes.recipe import Recipe
+
+
+def digits_quick() -> Recipe:
+    """Digits, 10 epochs at 32 px: what `make demo` trains."""
+    return Recipe(
+        name="digits_quick",
+        epochs=10,
+        batch_size=32,
+        micro_batch=32,
+        lr=0.05,
+        nesterov=True,
+        weight_decay=5e-4,
+        warmup_epochs=1,
+        label_smoothing=0.1,
+        image_size=32,
+        crop="pad4",
+        flip=False,
+        crop_pct=1.0,
+    )

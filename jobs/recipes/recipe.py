@@ -1,0 +1,212 @@
+"""What a recipe is: the values that two methods must share to be compared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from jobs.errors import SpecError
+from jobs.job import Spec
+
+Span = tuple[float, float]
+
+
+class Recipe(Spec):
+    """A training protocol: values, and a name that takes no part in comparisons.
+
+    Seed, backbone, resources and what belongs to a method (temperatures, its own dropout) stand
+    elsewhere.
+    """
+
+    name: str = Field(description="What listings call it; not part of the hash.")
+
+    epochs: int = Field(ge=1, description="Passes over the training images.")
+    batch_size: int = Field(
+        ge=1, description="Images that one optimiser step sees, all workers together."
+    )
+    micro_batch: int = Field(
+        ge=1,
+        description="Images of one forward pass on one worker, which batch normalisation sees "
+        "together; gradient accumulation fills the rest of `batch_size`.",
+    )
+
+    optimiser: Literal["sgd", "adamw"] = Field(default="sgd", description="Optimiser.")
+    lr: float = Field(gt=0, description="Peak learning rate, for `batch_size` as it is.")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum (SGD).")
+    nesterov: bool = Field(default=False, description="Nesterov's form of momentum (SGD).")
+    betas: Span = Field(
+        default=(0.9, 0.999), description="Decay of both moments, each in [0, 1) (AdamW)."
+    )
+    weight_decay: float = Field(
+        default=0.0, ge=0, description="Weight decay: L2 in SGD, decoupled in AdamW."
+    )
+    decay_norm_and_bias: bool = Field(
+        default=False, description="Whether one-dimensional parameters and biases decay too."
+    )
+    clip_grad: float | None = Field(
+        default=None, gt=0, description="Largest norm of all gradients; None: any."
+    )
+
+    schedule: Literal["cosine", "step", "linear"] = Field(
+        default="cosine",
+        description="Course of the learning rate after warm-up, set anew at every step.",
+    )
+    min_lr: float = Field(
+        default=0.0, ge=0, description="Learning rate at the end (cosine, linear)."
+    )
+    step_epochs: tuple[int, ...] = Field(
+        default=(), description="Epochs at which it is multiplied (step)."
+    )
+    gamma: float = Field(
+        default=0.1, gt=0, le=1, description="By what it is multiplied there (step)."
+    )
+    warmup_epochs: float = Field(
+        default=0.0, ge=0, description="Epochs of linear rise at the start."
+    )
+    warmup_lr: float = Field(default=0.0, ge=0, description="Learning rate from which it rises.")
+
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="Probability spread over all classes."
+    )
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout before the classifier.")
+    drop_path: float = Field(
+        default=0.0, ge=0, lt=1, description="Stochastic depth: rate of the last block."
+    )
+    mixup: float = Field(
+        default=0.0, ge=0, description="Alpha of mixup, drawn once a micro-batch; 0: none."
+    )
+    cutmix: float = Field(
+        default=0.0,
+        ge=0,
+        description="Alpha of CutMix; beside mixup, each takes half of the micro-batches.",
+    )
+    ema: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Decay of the average of weights that is scored; None: raw weights.",
+    )
+
+    image_size: int = Field(
+        ge=8, description="Height and width of training and evaluation crops, px."
+    )
+    crop: Literal["rrc", "pad4", "none"] = Field(
+        default="rrc",
+        description="Training crop: random resized; moved by up to an eighth of the side over a "
+        "black border (4 px of 32, as on CIFAR); or the evaluation crop.",
+    )
+    scale: Span = Field(
+        default=(0.08, 1.0), description="Share of the area that a random resized crop takes."
+    )
+    ratio: Span = Field(
+        default=(0.75, 4 / 3), description="Width over height of a random resized crop."
+    )
+    flip: bool = Field(
+        default=True, description="Mirror half of the training images left to right."
+    )
+    rand_augment: float = Field(
+        default=0.0,
+        ge=0,
+        le=10,
+        description="Magnitude of RandAugment (2 operations, increasing); 0: none.",
+    )
+    rand_augment_std: float = Field(default=0.5, ge=0, description="Spread of that magnitude.")
+    colour_jitter: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Brightness, contrast and saturation; not beside RandAugment.",
+    )
+    erasing: float = Field(
+        default=0.0, ge=0, le=1, description="Share of images with a rectangle of noise."
+    )
+    interpolation: Literal["bilinear", "bicubic"] = Field(
+        default="bilinear", description="Interpolation of resizes in training and evaluation."
+    )
+    crop_pct: float = Field(
+        default=0.875,
+        gt=0,
+        le=1,
+        description="Evaluation: the shorter side becomes image_size / crop_pct, then the centre.",
+    )
+
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = Field(
+        default="fp32",
+        description="Arithmetic of training and evaluation: IEEE single; single with TF32 "
+        "products (GPU); mixed with bfloat16; mixed with half precision (GPU).",
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        for wrong, message in (
+            (
+                self.batch_size % self.micro_batch,
+                f"micro_batch {self.micro_batch} does not divide batch_size {self.batch_size}",
+            ),
+            (
+                self.schedule == "step" and not self.step_epochs,
+                "schedule 'step' needs step_epochs, e.g. [30, 60, 90]",
+            ),
+            (
+                list(self.step_epochs) != sorted(set(self.step_epochs)),
+                f"step_epochs must grow, found {list(self.step_epochs)}",
+            ),
+            (
+                self.warmup_epochs >= self.epochs,
+                f"warmup_epochs {self.warmup_epochs:g} leaves nothing of {self.epochs} epochs",
+            ),
+            (
+                (self.mixup or self.cutmix) and self.micro_batch % 2,
+                f"mixup and cutmix pair images: micro_batch must be even, found {self.micro_batch}",
+            ),
+            (
+                not 0 < self.scale[0] <= self.scale[1] <= 1,
+                f"scale must grow within (0, 1], found {list(self.scale)}",
+            ),
+            (
+                not 0 < self.ratio[0] <= self.ratio[1],
+                f"ratio must grow and be above 0, found {list(self.ratio)}",
+            ),
+            (
+                not all(0 <= beta < 1 for beta in self.betas),
+                f"betas must lie in [0, 1), found {list(self.betas)}",
+            ),
+            (
+                self.nesterov and not self.momentum,
+                "nesterov needs a momentum above 0",
+            ),
+        ):
+            if wrong:
+                raise ValueError(message)
+        return self
+
+    def digest(self) -> str:
+        """Return a hash (16 hex digits) of the values without the name."""
+        values = self.model_dump(mode="json", exclude={"name"})
+        text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def micro_batches(self) -> int:
+        """Micro-batches of one optimiser step, all workers together."""
+        return self.batch_size // self.micro_batch
+
+    def accumulation(self, world_size: int) -> int:
+        """Return how many micro-batches each worker adds up for one optimiser step.
+
+        Args:
+            world_size: Number of workers, from 1.
+
+        Raises:
+            SpecError: So many workers cannot share the batch evenly.
+        """
+        if self.micro_batches % world_size:
+            fitting = [n for n in range(1, self.micro_batches + 1) if self.micro_batches % n == 0]
+            raise SpecError(
+                f"{world_size} workers cannot share batch_size {self.batch_size} in "
+                f"micro-batches of {self.micro_batch}; {', '.join(map(str, fitting))} workers can"
+            )
+        return self.micro_batches // world_size

@@ -1,0 +1,64 @@
+"""The list of recipes: every function of this folder's modules that returns a `Recipe`."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+
+from backbones.errors import near
+from jobs import recipes
+from jobs.errors import SpecError
+from jobs.recipes.recipe import Recipe
+
+_NOT_A_PAPER = {"recipe", "registry"}
+
+
+def names() -> list[str]:
+    """Return the name of every recipe, sorted."""
+    return sorted(_makers())
+
+
+def get(name: str) -> Recipe:
+    """Return a recipe.
+
+    Raises:
+        SpecError: There is none of that name.
+    """
+    return _maker(name)()
+
+
+def summary(name: str) -> str:
+    """Return the first line of a recipe's description.
+
+    Raises:
+        SpecError: There is none of that name.
+    """
+    return (inspect.getdoc(_maker(name)) or "").partition("\n")[0]
+
+
+def _maker(name: str) -> Callable[[], Recipe]:
+    if name not in _makers():
+        raise SpecError(f"unknown recipe {name!r}; {near(name, _makers())}")
+    return _makers()[name]
+
+
+@cache
+def _makers() -> Mapping[str, Callable[[], Recipe]]:
+    found: dict[str, Callable[[], Recipe]] = {}
+    for info in pkgutil.iter_modules(recipes.__path__):
+        if info.name not in _NOT_A_PAPER:
+            for name, maker in _recipes_of(f"{recipes.__name__}.{info.name}"):
+                if name in found:
+                    raise SpecError(f"recipe {name!r} stands in two files: rename one")
+                found[name] = maker
+    return found
+
+
+def _recipes_of(module: str) -> Iterator[tuple[str, Callable[[], Recipe]]]:
+    for name, value in vars(importlib.import_module(module)).items():
+        own = inspect.isfunction(value) and value.__module__ == module
+        if own and not name.startswith("_"):
+            yield name, value
