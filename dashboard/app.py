@@ -1,0 +1,37 @@
+"""The script that Streamlit runs: lays out the pages. Start it with ``platform dashboard``."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboard.opened import explained
+
+st.set_page_config(page_title="Convoy", page_icon=":material/leaderboard:", layout="wide")
+page = st.navigation(
+    [
+        st.Page(
+            "views/leaderboard.py",
+            title="Leaderboard",
+            icon=":material/leaderboard:",
+            default=True,
+            help="Backbones ranked by accuracy, with their cost, among rows measured alike.",
+        ),
+        st.Page(
+            "views/runs.py",
+            title="Runs",
+            icon=":material/list:",
+            url_path="runs",
+            help="Every run with its state, progress and why it waits.",
+        ),
+        st.Page(
+            "views/run.py",
+            title="Run",
+            icon=":material/show_chart:",
+            url_path="run",
+            help="One run: curves, result, log, attempts, spec and files.",
+        ),
+    ],
+    position="top",
+)
+with explained():
+    page.run()

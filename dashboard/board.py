@@ -1,0 +1,214 @@
+"""The leaderboard as the page shows it: filters, tables, and what differs between two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from convoy.comparison import difference
+from convoy.exports import headline, latency_of, ratio_text, score_text
+from convoy.latency import Latency, shared_protocols
+from convoy.leaderboard import Group, Row
+from convoy.records import Json
+from dashboard import formats
+from dashboard.rows import Columns
+from dashboard.tradeoff import Spot
+
+Protocol = tuple[str, str]
+"""Device and protocol: latencies of different pairs never share a column or an axis."""
+
+COSTS: Mapping[str, str] = {
+    "Parameters": "Parameters (M)",
+    "Multiply-adds": "Multiply-adds (M)",
+    "Latency": "Latency p50 (ms)",
+}
+"""What accuracy may be drawn against, with the title of the axis."""
+
+_MILLION = 1e6
+_NAMES = {
+    "dataset_fingerprint": "data set",
+    "recipe_hash": "recipe",
+    "train_samples_seen": "training samples seen",
+    "image_size": "image size",
+    "crop_pct": "crop",
+    "initial": "initial weights",
+    "ema": "EMA weights",
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the filters of the page say; empty fields do not narrow.
+
+    Attributes:
+        dataset: Name of the data set.
+        recipe: Name of the recipe.
+        network: Name of the network.
+        method: Name of a method; rows that compose it with others count.
+        key: Headline of one comparison key.
+    """
+
+    dataset: str = ""
+    recipe: str = ""
+    network: str = ""
+    method: str = ""
+    key: str = ""
+
+
+def narrowed(groups: Sequence[Group], choice: Choice) -> list[Group]:
+    """Return the groups and rows that a choice leaves; ranks stay those of the whole group."""
+    kept = []
+    for group in groups:
+        if _has(group, choice):
+            rows = tuple(row for row in group.rows if _fits(row, choice))
+            kept += [replace(group, rows=rows)] if rows else []
+    return [replace(group, differs=difference(group.key, kept[0].key)) for group in kept]
+
+
+def _has(group: Group, choice: Choice) -> bool:
+    wanted = ((choice.dataset, group.key["dataset"]), (choice.recipe, group.key["recipe"]))
+    return all(not want or want == found for want, found in wanted) and (
+        not choice.key or choice.key == headline(group)
+    )
+
+
+def _fits(row: Row, choice: Choice) -> bool:
+    text = row.text
+    methods = {call.name for call in text.methods}
+    return (not choice.network or choice.network == text.network.name) and (
+        not choice.method or choice.method in methods
+    )
+
+
+def options(groups: Sequence[Group], name: str) -> list[str]:
+    """Return what a filter offers: the values of one field of `Choice` that occur."""
+    texts = [row.text for group in groups for row in group.rows]
+    found: Mapping[str, Callable[[], Iterable[Json]]] = {
+        "network": lambda: (text.network.name for text in texts),
+        "method": lambda: chain.from_iterable(
+            (call.name for call in text.methods) for text in texts
+        ),
+        "key": lambda: map(headline, groups),
+    }
+    values = found.get(name, lambda: (group.key[name] for group in groups))()
+    return sorted({str(value) for value in values if value})
+
+
+def protocols(groups: Sequence[Group]) -> list[Protocol]:
+    """Return the (device, protocol) pairs of all rows, the most frequent first."""
+    return shared_protocols([row for group in groups for row in group.rows])
+
+
+def method_name(row: Row) -> str:
+    """Return the methods of a row without settings: what its colour goes by."""
+    return "+".join(call.name for call in row.text.methods)
+
+
+def short_title(group: Group) -> str:
+    """Return what a table is called: its data set and recipe, or the device for latency."""
+    if group.key["device"]:
+        return f"Latency on {group.key['device']}"
+    return " · ".join(str(group.key[name]) for name in ("dataset", "recipe") if group.key[name])
+
+
+def differences(group: Group) -> str:
+    """Say in what a group is not the first one, in a sentence; empty for the first."""
+    parts = []
+    for name, (here, there) in group.differs.items():
+        both = "" if name.endswith(("_hash", "_fingerprint")) else f" ({here}, not {there})"
+        parts.append(f"{_NAMES.get(name, name.replace('_', ' '))}{both}")
+    return f"Not comparable with the first table; differs in {', '.join(parts)}." if parts else ""
+
+
+def table(group: Group, protocol: Protocol | None) -> Columns:
+    """Return the rows of a group as a table, without columns that nothing is known for.
+
+    Args:
+        group: Its rows, in order.
+        protocol: Whose latencies stand in it.
+    """
+    latencies = [latency_of(row, protocol) for row in group.rows]
+    top1 = [row.accuracy.estimates["top1"] if row.accuracy else None for row in group.rows]
+    columns: Columns = {
+        "rank": [row.rank for row in group.rows],
+        "backbone": [row.backbone for row in group.rows],
+        "top1": [estimate and estimate.mean for estimate in top1],
+        "spread": [estimate and estimate.half_width for estimate in top1],
+        "seeds": [estimate and estimate.n for estimate in top1],
+        "published": [published_text(row) for row in group.rows],
+        "params_m": [row.params and row.params / _MILLION for row in group.rows],
+        "madds_m": [row.madds and row.madds / _MILLION for row in group.rows],
+        "p50_ms": [latency and latency.p50_ms for latency in latencies],
+        "ratio": [latency and latency.ratio for latency in latencies],
+        "runs": [[str(run) for run in runs_of(row)] for row in group.rows],
+    }
+    return {
+        name: values
+        for name, values in columns.items()
+        if any(value is not None for value in values)
+    }
+
+
+def runs_of(row: Row) -> list[int]:
+    """Return the runs behind a row's scores, and behind its latencies when it has no scores."""
+    if row.accuracy:
+        return list(row.accuracy.runs.values())
+    return sorted({latency.run for latency in row.latency})
+
+
+def published_text(row: Row) -> str | None:
+    """Return the published top-1; with its data set where that is not ours."""
+    for beside in row.published:
+        if beside.row.top1_pct is not None:
+            elsewhere = "" if beside.comparable else f" on {beside.row.dataset}"
+            return f"{beside.row.top1_pct:.2f}{elsewhere}"
+    return None
+
+
+def spots(group: Group, *, cost: str, protocol: Protocol | None) -> list[Spot]:
+    """Return what the trade-off plot draws: the rows that have both a score and this cost.
+
+    Args:
+        group: Whose rows.
+        cost: One of `COSTS`.
+        protocol: Under which latency counts.
+    """
+    made = []
+    for row in group.rows:
+        latency = latency_of(row, protocol)
+        number = _cost(row, cost=cost, latency=latency)
+        if row.accuracy and number:
+            made.append(_spot(row, number=number, latency=latency))
+    return made
+
+
+def _cost(row: Row, *, cost: str, latency: Latency | None) -> float | None:
+    if cost == "Latency":
+        return latency.p50_ms if latency else None
+    count = row.params if cost == "Parameters" else row.madds
+    return count / _MILLION if count else None
+
+
+def _spot(row: Row, *, number: float, latency: Latency | None) -> Spot:
+    text = row.text
+    estimate = row.accuracy.estimates["top1"] if row.accuracy else None
+    methods = "+".join(str(call) for call in text.methods)
+    lines = [
+        f"<b>{row.backbone}</b>",
+        f"Top-1 {score_text(estimate)} %",
+        f"{formats.millions(row.params or 0)} parameters",
+        f"{formats.millions(row.madds or 0)} multiply-adds",
+    ]
+    if latency:
+        lines.append(f"{formats.milliseconds(latency.p50_ms)} ms, {ratio_text(latency)} plain")
+    return Spot(
+        label=methods,
+        network=str(text.network),
+        method=method_name(row),
+        cost=number,
+        top1_pct=estimate.mean if estimate else 0.0,
+        low_pct=estimate.low if estimate else None,
+        high_pct=estimate.high if estimate else None,
+        hover="<br>".join([*lines, f"runs {', '.join(map(str, runs_of(row)))}"]),
+    )

@@ -1,0 +1,113 @@
+"""How figures are written for people: units, digits, spans of time."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+TIMES = "\u00d7"
+
+_LABELS = {
+    "top1_pct": "Top-1",
+    "top5_pct": "Top-5",
+    "best_top1_pct": "Best top-1",
+    "best_epoch": "Best epoch",
+    "train_loss": "Training loss",
+    "val_loss": "Validation loss",
+    "val_top1_pct": "Validation top-1",
+    "val_top5_pct": "Validation top-5",
+    "seconds_total": "Time in all",
+    "seconds_in_steps": "Time in steps",
+    "lr": "Learning rate",
+    "images_per_s": "Images per second",
+    "p50_ms": "Latency p50",
+    "ratio": "Latency ratio",
+    "params": "Parameters",
+    "madds": "Multiply-adds",
+    "madds_assembly": "Of them weight assembly",
+    "dataset": "Data set",
+    "dataset_fingerprint": "Data set fingerprint",
+    "initial": "Initial weights",
+    "train_samples_seen": "Training samples seen",
+    "ema": "EMA weights",
+    "train_images": "Training images",
+    "val_images": "Validation images",
+}
+
+
+def label(name: str) -> str:
+    """Return the title of a score, fact or series, its unit left out."""
+    bare = name
+    for suffix in ("_pct", "_ms", "_mib", "_s"):
+        bare = bare.removesuffix(suffix)
+    return _LABELS.get(name, bare.replace("_", " ").capitalize())
+
+
+def value(name: str, number: float) -> str:
+    """Write a figure with the unit that its name carries."""
+    if name == "crop_pct":  # timm's name for a share of the image's side
+        return plain(number)
+    if name.endswith("_pct"):
+        return f"{number:.2f} %"
+    if name.endswith("_ms"):
+        return f"{milliseconds(number)} ms"
+    if name.endswith("_mib"):
+        return f"{number:,.1f} MiB"
+    if name.startswith("seconds") or (name.endswith("_s") and "_per_" not in name):
+        return span(number)
+    if name in {"params", "madds", "madds_assembly"}:
+        return millions(number)
+    if name == "ratio" or name.startswith("ratio_"):
+        return f"{number:.2f}{TIMES}"
+    return plain(number)
+
+
+def plain(number: float) -> str:
+    """Write a number with four significant digits, whole ones in full."""
+    if float(number).is_integer() and abs(number) < 1e15:
+        return f"{int(number):,}"
+    return f"{number:.4g}"
+
+
+def millions(number: float) -> str:
+    """Write a count in decimal millions or billions, with as many digits as papers print."""
+    if number >= 1e10:
+        return f"{number / 1e9:,.2f} G"
+    return f"{number / 1e6:,.2f} M" if number >= 1e4 else f"{int(number):,}"
+
+
+def milliseconds(number: float) -> str:
+    """Write milliseconds with three significant digits."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:#.3g}"
+
+
+def span(seconds: float) -> str:
+    """Write a span of time with the two largest units that matter."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes:02d} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def ago(when: datetime, *, now: datetime) -> str:
+    """Write how long something is past, roughly."""
+    past = max(now - when, timedelta(0))
+    if past < timedelta(seconds=10):
+        return "just now"
+    if past < timedelta(minutes=1):
+        return f"{past.seconds} s ago"
+    if past < timedelta(hours=1):
+        return f"{past.seconds // 60} min ago"
+    if past < timedelta(days=2):
+        return f"{past // timedelta(hours=1)} h ago"
+    return f"{past.days} days ago"
+
+
+def moment(when: datetime | None) -> str:
+    """Write a moment, in UTC as it is stored; empty when there is none."""
+    return "" if when is None else f"{when:%Y-%m-%d %H:%M:%S} UTC"

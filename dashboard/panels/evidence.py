@@ -1,0 +1,96 @@
+"""What stands behind one row of the leaderboard: its runs, latencies and published values."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from convoy.exports import ratio_text, score_text
+from convoy.leaderboard import Row
+from dashboard import formats
+
+
+def draw(row: Row) -> None:
+    """Draw it in a frame of its own."""
+    with st.container(border=True):
+        st.markdown(f"#### `{row.backbone}`")
+        _counts(row)
+        _runs(row)
+        _latencies(row)
+        _published(row)
+
+
+def _counts(row: Row) -> None:
+    parts = []
+    if row.accuracy:
+        parts.append(f"top-1 {score_text(row.accuracy.estimates['top1'])} %")
+        if row.accuracy.best_top1_pct is not None:
+            parts.append(f"best epoch {row.accuracy.best_top1_pct:.2f} % (never ranked)")
+    parts += [f"{row.params:,} parameters"] if row.params else []
+    parts += [f"{row.madds:,} multiply-adds"] if row.madds else []
+    parts += [f"{row.madds_assembly:,} of them weight assembly"] if row.madds_assembly else []
+    st.caption(" · ".join(parts))
+
+
+def _runs(row: Row) -> None:
+    links = [(run, f"Run {run} (seed {seed})") for seed, run in _seeds(row)]
+    links += [
+        (run, f"Run {run} (latency)") for run in sorted({latency.run for latency in row.latency})
+    ]
+    with st.container(horizontal=True):
+        for run, text in links:
+            st.page_link(
+                "views/run.py",
+                label=text,
+                icon=":material/show_chart:",
+                query_params={"run": str(run)},
+            )
+
+
+def _seeds(row: Row) -> list[tuple[int, int]]:
+    return list(row.accuracy.runs.items()) if row.accuracy else []
+
+
+def _latencies(row: Row) -> None:
+    if not row.latency:
+        return
+    st.dataframe(
+        (
+            {
+                "Device": [latency.device for latency in row.latency],
+                "Protocol": [latency.protocol for latency in row.latency],
+                "p50 (ms)": [formats.milliseconds(latency.p50_ms) for latency in row.latency],
+                "Ratio to plain [95 %]": [ratio_text(latency) for latency in row.latency],
+                "Settled": [latency.settled for latency in row.latency],
+                "Run": [latency.run for latency in row.latency],
+            }
+        ),
+        hide_index=True,
+        height="content",
+        alt=f"Latencies of {row.backbone}",
+    )
+
+
+def _published(row: Row) -> None:
+    if not row.published:
+        return
+    st.dataframe(
+        (
+            {
+                "Published in": [beside.row.source for beside in row.published],
+                "Data set": [beside.row.dataset for beside in row.published],
+                "Top-1 (%)": [beside.row.top1_pct for beside in row.published],
+                "Ours minus theirs": [beside.top1_difference for beside in row.published],
+                "Params (M)": [beside.row.params_m for beside in row.published],
+                "MAdds (M)": [beside.row.madds_m for beside in row.published],
+                "Known to differ": ["; ".join(beside.differences) for beside in row.published],
+            }
+        ),
+        hide_index=True,
+        height="content",
+        placeholder="",
+        alt=f"Published values of {row.backbone}",
+        column_config={
+            "Ours minus theirs": st.column_config.NumberColumn(format="%+.2f"),
+            "Top-1 (%)": st.column_config.NumberColumn(format="%.2f"),
+        },
+    )

@@ -1,0 +1,73 @@
+"""The head of a run's page: what it is, where it stands, how to repeat it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from convoy.records import Run
+from convoy.states import RunState
+from dashboard import formats, palette, rows
+from dashboard.queries import Record
+
+
+def draw(record: Record) -> None:
+    """Draw it."""
+    run = record.run
+    st.title(f"Run {run.id}", anchor=False)
+    _chips(run)
+    _progress(run)
+    if run.state is RunState.FAILED:
+        st.error(run.failure_text or "It failed without a word.", icon=":material/error:")
+    elif run.state is RunState.QUEUED:
+        st.info(rows.waits(run), icon=":material/hourglass_top:")
+    elif run.cancel_reason and not run.state.is_final:
+        st.info(f"Asked to stop ({run.cancel_reason}).", icon=":material/stop_circle:")
+    _figures(record)
+
+
+def _chips(run: Run) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.badge(run.state.value, color=palette.STATES[run.state])
+        st.markdown(f"**{rows.what(run)}**")
+        about = [run.kind, run.data, run.recipe, run.study and f"study {run.study}"]
+        st.caption(" · ".join(filter(None, [*about, f"by {run.owner}"])))
+
+
+def _progress(run: Run) -> None:
+    if run.state is RunState.QUEUED and not run.step:
+        return
+    parts = [f"step {run.step:,} of {run.total_steps:,}" if run.total_steps else ""]
+    if run.epoch:
+        parts.append(f"epoch {run.epoch}")
+    if run.state is RunState.RUNNING:
+        parts.append(run.status or (run.phase.value if run.phase else ""))
+    st.progress(rows.progress(run), text=" · ".join(filter(None, parts)) or run.state.value)
+
+
+def _figures(record: Record) -> None:
+    run = record.run
+    figures = {"Attempt": str(run.attempt) if run.attempt else "none yet"}
+    if run.state is RunState.RUNNING:
+        figures["Time left"] = formats.span(run.eta_s) if run.eta_s is not None else "…"
+    if run.started_at is not None:
+        end = run.ended_at or record.now
+        name = "Took" if run.state.is_final else "Since start"
+        figures[name] = formats.span((end - run.started_at).total_seconds())
+    figures |= _scores(run)
+    for column, (name, text) in zip(st.columns(len(figures)), figures.items(), strict=True):
+        column.metric(name, text, border=True)
+
+
+def _scores(run: Run) -> dict[str, str]:
+    """Return the figures that everyone looks for, the latest ones while a run goes on."""
+    if run.result is not None:
+        scores = {**run.result.get("scores", {}), **run.result.get("facts", {})}
+        names = ["top1_pct", "val_loss", "p50_ms", "ratio", "params", "madds"]
+    else:
+        scores = dict(run.last)
+        names = ["val_top1_pct", "train_loss", "images_per_s"]
+    return {
+        formats.label(name): formats.value(name, scores[name])
+        for name in names
+        if isinstance(scores.get(name), int | float)
+    }

@@ -1,0 +1,192 @@
+"""The leaderboard: one table and one trade-off plot for each comparison key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+from streamlit.elements.lib.column_types import ColumnConfig
+
+from convoy.exports import as_csv, headline
+from convoy.leaderboard import BENCHMARK, Group
+from convoy.states import RunState
+from dashboard import board, formats, opened, palette, queries, tradeoff
+from dashboard.board import Choice, Protocol
+from dashboard.panels import evidence
+
+_GROUPS_SHOWN = 8
+_INTERVALS = (
+    "\u00b1 is half of the 95 % interval: over seeds where there are several, "
+    "else from the number of validation images alone."
+)
+_FILTERS = {
+    "dataset": "Data set",
+    "recipe": "Recipe",
+    "network": "Network",
+    "method": "Method",
+    "key": "Comparison key",
+}
+_RATIO = f"%.2f{formats.TIMES}"
+
+
+def show() -> None:
+    """Draw the page."""
+    st.title("Leaderboard", anchor=False)
+    store = opened.store()
+    done = store.counts().get(RunState.SUCCEEDED, 0)
+    everything = queries.leaderboards(store, done) if done else {}
+    if not any(everything.values()):
+        _empty()
+        return
+    groups = _filtered(everything)
+    if not groups:
+        st.info("No row matches these filters.", icon=":material/filter_alt_off:")
+        return
+    protocol, cost = _axes(groups)
+    names = (board.method_name(row) for group in _all(everything) for row in group.rows)
+    colours = palette.by_method(names)
+    for number, group in enumerate(groups[:_GROUPS_SHOWN]):
+        _section(group, number=number, protocol=protocol, cost=cost, colours=colours)
+    if len(groups) > _GROUPS_SHOWN:
+        st.caption(f"{len(groups) - _GROUPS_SHOWN} more tables; narrow them with the filters.")
+
+
+def _all(everything: Mapping[str, Sequence[Group]]) -> list[Group]:
+    return [group for groups in everything.values() for group in groups]
+
+
+def _empty() -> None:
+    st.info(
+        "No result yet. A row appears here when a run has succeeded. Submit one, then start it:",
+        icon=":material/inbox:",
+    )
+    st.code(f"{opened.FIRST_RUN}\nplatform up", language="bash")
+
+
+def _filtered(everything: Mapping[str, Sequence[Group]]) -> list[Group]:
+    columns = st.columns([2, 2, 2, 2.5, 2, 3, 1.5], vertical_alignment="bottom")
+    task = columns[0].selectbox(
+        "Task", [task for task, groups in everything.items() if groups], key="board_task"
+    )
+    groups = everything[task]
+    chosen = {
+        name: column.selectbox(
+            title, board.options(groups, name), index=None, placeholder="Any", key=f"board_{name}"
+        )
+        for column, (name, title) in zip(columns[1:6], _FILTERS.items(), strict=True)
+    }
+    left = board.narrowed(groups, Choice(**{name: value or "" for name, value in chosen.items()}))
+    columns[6].download_button(
+        "CSV",
+        as_csv(left),
+        file_name="leaderboard.csv",
+        mime="text/csv",
+        icon=":material/download:",
+        disabled=not left,
+    )
+    return left
+
+
+def _axes(groups: Sequence[Group]) -> tuple[Protocol | None, str]:
+    """Let the reader choose what latency means on this page, and the x axis of the plots."""
+    if groups[0].key["task"] == BENCHMARK:
+        return None, ""
+    known = board.protocols(groups)
+    left, right = st.columns([4, 7], vertical_alignment="bottom")
+    costs = list(board.COSTS) if known else [name for name in board.COSTS if name != "Latency"]
+    cost = left.segmented_control(
+        "Accuracy against", costs, default=costs[0], required=True, key="board_cost"
+    )
+    if not known:
+        right.caption("No latency measured yet: `platform submit benchmark`")
+        return None, str(cost)
+    protocol = right.selectbox(
+        "Latency measured on",
+        known,
+        format_func=" · ".join,
+        key="board_protocol",
+        help="Latencies of different devices or protocols are never compared.",
+    )
+    return protocol, str(cost)
+
+
+def _section(
+    group: Group,
+    *,
+    number: int,
+    protocol: Protocol | None,
+    cost: str,
+    colours: Mapping[str, str],
+) -> None:
+    st.subheader(board.short_title(group), anchor=False)
+    st.caption(headline(group))
+    if text := board.differences(group):
+        st.caption(f":orange[:material/compare_arrows:] {text}")
+    if group.key["task"] == BENCHMARK:
+        protocol = (group.key["device"], group.key["protocol"])
+    chosen = _table(group, number=number, protocol=protocol)
+    if chosen is not None:
+        evidence.draw(group.rows[chosen])
+    if cost:
+        _plot(group, number=number, protocol=protocol, cost=cost, colours=colours)
+
+
+def _table(group: Group, *, number: int, protocol: Protocol | None) -> int | None:
+    """Draw the table; return the row that was clicked."""
+    chosen = st.dataframe(
+        board.table(group, protocol),
+        hide_index=True,
+        height="content",
+        placeholder="",
+        column_config=_columns(),
+        on_select="rerun",
+        selection_mode="single-cell",
+        key=f"board_table_{number}",
+        alt=f"Leaderboard {board.short_title(group)}",
+    )
+    intervals = "" if group.key["task"] == BENCHMARK else f"{_INTERVALS} "
+    st.caption(f"{intervals}Click a row to see its runs, latencies and sources.")
+    cells = chosen["selection"]["cells"]
+    return cells[0][0] if cells and cells[0][0] < len(group.rows) else None
+
+
+def _columns() -> dict[str, ColumnConfig]:
+    number = st.column_config.NumberColumn
+    return {
+        "rank": number("Rank", format="%d", width=60, help="Equal where intervals overlap."),
+        "backbone": st.column_config.TextColumn("Backbone", width=330),
+        "top1": number("Top-1 (%)", format="%.2f", width=90),
+        "spread": number("\u00b1 95 %", format="%.2f", width=80, help="Half of the interval."),
+        "seeds": number("Seeds", format="%d", width=70),
+        "published": st.column_config.TextColumn(
+            "Published", width=150, help="Top-1 that a paper prints for this backbone."
+        ),
+        "params_m": number("Params (M)", format="%,.2f", width=100),
+        "madds_m": number("MAdds (M)", format="%,.1f", width=100),
+        "p50_ms": number("p50 (ms)", format="%,.2f", width=90),
+        "ratio": number("Ratio", format=_RATIO, width=80, help="Latency to the plain network's."),
+        "runs": st.column_config.ListColumn("Runs", width=140),
+    }
+
+
+def _plot(
+    group: Group,
+    *,
+    number: int,
+    protocol: Protocol | None,
+    cost: str,
+    colours: Mapping[str, str],
+) -> None:
+    spots = board.spots(group, cost=cost, protocol=protocol)
+    if missing := len(group.rows) - len(spots):
+        st.caption(f"{missing} of {len(group.rows)} rows lack this figure and are not drawn.")
+    if spots:
+        st.plotly_chart(
+            tradeoff.figure(spots, cost=board.COSTS[cost], colours=colours),
+            key=f"board_plot_{number}",
+            config={"displaylogo": False},
+            alt=f"Top-1 accuracy against {cost.lower()}, with the Pareto front",
+        )
+
+
+show()
