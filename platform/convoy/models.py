@@ -15,17 +15,9 @@ Nobody but the owner needs to create, alter or drop anything. Rows of `runs` are
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
     Column,
-    DateTime,
-    Dialect,
-    Enum,
     Float,
     ForeignKey,
     Index,
@@ -34,79 +26,11 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
 )
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.expression import FunctionElement
 
+from convoy.columns import BIG, JsonText, UtcDateTime, member
 from convoy.states import Failure, Outcome, Phase, RunState, Waiting
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """A moment: timezone-aware UTC in Python, on SQLite as well as on PostgreSQL."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Turn to UTC, since SQLite keeps the digits only."""
-        return None if value is None else value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Say that it is UTC (SQLite), or turn to UTC (PostgreSQL)."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class JsonText(TypeDecorator[Any]):
-    """A JSON value as text.
-
-    Not PostgreSQL's own JSON, which refuses NaN (a metric may be that) and NUL characters.
-    """
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        """Write without spaces."""
-        return None if value is None else json.dumps(value, separators=(",", ":"))
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        """Read it back."""
-        return None if value is None else json.loads(value)
-
-
-class clock(FunctionElement[datetime]):
-    """The database's clock now (not at the start of the transaction: that one may have waited)."""
-
-    type = UtcDateTime()
-    inherit_cache = True
-
-
-@compiles(clock, "sqlite")
-def _clock_of_sqlite(*_: object, **__: object) -> str:
-    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
-
-
-@compiles(clock, "postgresql")
-def _clock_of_postgresql(*_: object, **__: object) -> str:
-    return "clock_timestamp()"
-
-
-def _member(kind: type[StrEnum]) -> Enum:
-    """Return a type for an enumeration: text without CHECK, so a new member is no migration."""
-    return Enum(
-        kind,
-        native_enum=False,
-        length=16,
-        values_callable=lambda members: [member.value for member in members],
-    )
-
-
-_BIG = BigInteger().with_variant(Integer, "sqlite")
-"""SQLite numbers rows by itself only in a column that is called INTEGER."""
 
 metadata = MetaData(
     naming_convention={
@@ -155,13 +79,13 @@ runs = Table(
     Column("key", Text, unique=True),
     Column("retry_of", ForeignKey("runs.id")),
     Column("code_digest", ForeignKey("codes.digest"), nullable=False),
-    Column("state", _member(RunState), nullable=False),
+    Column("state", member(RunState), nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime),
     Column("ended_at", UtcDateTime),
     Column("not_before", UtcDateTime),
-    Column("waiting", _member(Waiting)),
+    Column("waiting", member(Waiting)),
     Column("waiting_detail", Text, nullable=False),
     Column("cancel_reason", Text, nullable=False),
     Column("status", Text, nullable=False),
@@ -173,7 +97,7 @@ runs = Table(
     Column("last", JsonText, nullable=False),
     Column("best", JsonText, nullable=False),
     Column("result", JsonText),
-    Column("failure", _member(Failure)),
+    Column("failure", member(Failure)),
     Column("failure_text", Text, nullable=False),
     Index(None, "state", "id"),
     Index(None, "state", "urgency", "id"),
@@ -195,9 +119,9 @@ attempts = Table(
     Column("run_id", ForeignKey("runs.id"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("dispatcher", Text, nullable=False),
-    Column("phase", _member(Phase), nullable=False),
-    Column("outcome", _member(Outcome)),
-    Column("failure", _member(Failure)),
+    Column("phase", member(Phase), nullable=False),
+    Column("outcome", member(Outcome)),
+    Column("failure", member(Failure)),
     Column("error", Text, nullable=False),
     Column("node", Text, nullable=False),
     Column("pid", Integer),
@@ -220,12 +144,12 @@ attempts = Table(
 moves = Table(
     "moves",
     metadata,
-    Column("id", _BIG, primary_key=True),
+    Column("id", BIG, primary_key=True),
     Column("run_id", ForeignKey("runs.id"), nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("at", UtcDateTime, nullable=False),
-    Column("source", _member(RunState)),
-    Column("target", _member(RunState)),
+    Column("source", member(RunState)),
+    Column("target", member(RunState)),
     Column("reason", Text, nullable=False),
     Index(None, "run_id", "id"),
 )
@@ -233,7 +157,7 @@ moves = Table(
 checkpoints = Table(
     "checkpoints",
     metadata,
-    Column("id", _BIG, primary_key=True),
+    Column("id", BIG, primary_key=True),
     Column("run_id", ForeignKey("runs.id"), nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("step", BigInteger, nullable=False),
@@ -256,7 +180,7 @@ artifacts = Table(
 series_chunks = Table(
     "series_chunks",
     metadata,
-    Column("id", _BIG, primary_key=True),
+    Column("id", BIG, primary_key=True),
     Column("run_id", ForeignKey("runs.id"), nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("first_step", BigInteger, nullable=False),
@@ -268,7 +192,7 @@ series_chunks = Table(
 log_chunks = Table(
     "log_chunks",
     metadata,
-    Column("id", _BIG, primary_key=True),
+    Column("id", BIG, primary_key=True),
     Column("run_id", ForeignKey("runs.id"), nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("rank", Integer, nullable=False),

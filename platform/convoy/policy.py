@@ -67,6 +67,8 @@ BUDGETS: Mapping[Failure, Budget] = {
     Failure.NO_PROGRESS: Budget(1, 10.0, "no step was done within the deadline"),
     # What was free when it was planned was taken: ordinary on a busy cluster.
     Failure.PLACEMENT: Budget(5, 5.0, "it could not be placed in time"),
+    # It never started; what it waits for will not come.
+    Failure.DEPENDENCY: Budget(0, 0.0, "a run that it depends on did not succeed"),
 }
 
 
@@ -118,15 +120,14 @@ def decide(
     budget = budgets[fault.failure]
     counted = _counted(fault.failure, [*earlier, fault], pardons=budget.progress_pardons)
     used = sum(counted)
-    tally = f"{fault.failure}: {used} of {budget.retries} retries used"
     if used > budget.retries:
-        spent = f"all {budget.retries} retries used" if budget.retries else "it is not tried again"
-        return Decision(Verdict.FAIL, 0.0, used, budget.retries, f"{fault.failure}: {spent}")
+        spent = f"all {budget.retries} retries are used" if budget.retries else "not tried again"
+        return Decision(Verdict.FAIL, 0.0, used, budget.retries, spent)
     if not counted[-1]:
-        reason = f"{tally}; this one got further and is free"
+        reason = f"it got further than before, so that this costs none of {budget.retries} retries"
         return Decision(Verdict.RETRY, budget.pause_s, used, budget.retries, reason)
     pause_s = min(budget.pause_s * 2 ** (used - 1), LONGEST_PAUSE_S)
-    reason = f"{tally}; again in {pause_s:g} s"
+    reason = f"retry {used} of {budget.retries}, in {pause_s:g} s"
     return Decision(Verdict.RETRY, pause_s, used, budget.retries, reason)
 
 

@@ -10,8 +10,8 @@ from typing import Any, Self
 from sqlalchemy import Connection, Engine, create_engine, event, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from convoy.columns import clock
 from convoy.errors import StoreAwayError
-from convoy.models import clock
 from convoy.store.address import Address
 from convoy.store.fault import translate
 

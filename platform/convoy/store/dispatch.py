@@ -25,20 +25,28 @@ class Dispatch(Reading):
     """One leader at a time claims runs; its term fences out those that led before."""
 
     def lead(
-        self, name: str, *, host: str, pid: int, capacity: Mapping[str, Json], lease_s: float
+        self,
+        name: str,
+        *,
+        host: str,
+        pid: int,
+        capacity: Mapping[str, Json],
+        lease_s: float,
+        grace_s: float | None = None,
     ) -> int | None:
         """Show oneself, and take or keep the leader's lease.
 
-        When nobody led for longer than a lease, or this store object lost the store since the last
-        call, attempts may have been unable to renew their leases: `overdue` then gives none until
-        a full lease has passed.
+        When nobody led for longer than an attempt's lease, or this store object lost the store
+        since the last call, attempts may have been unable to renew their leases: `overdue` then
+        gives none until a full lease has passed.
 
         Args:
             name: Of this dispatcher; another process of the same name stands by like any other.
             host: Machine on which it runs.
             pid: Its process there.
             capacity: What the cluster has, for people who look.
-            lease_s: Seconds for which it leads without another call. Also taken for the attempts'.
+            lease_s: Seconds for which it leads without another call.
+            grace_s: Lease of the attempts; as `lease_s` when not given.
 
         Returns:
             The term, which grows with each change of leader, or None while another one leads.
@@ -47,14 +55,15 @@ class Dispatch(Reading):
             leader = connection.execute(select(leaders).with_for_update()).one()
             now = clock_of(connection)
             lease = timedelta(seconds=lease_s)
+            grace = lease if grace_s is None else timedelta(seconds=grace_s)
             shown = {"host": host, "pid": pid, "seen_at": now, "lease_until": now + lease}
             _show(connection, name, {**shown, "capacity": dict(capacity)})
             same = (leader.name, leader.host, leader.pid) == (name, host, pid)
             if not same and leader.lease_until > now:
                 return None
-            silent = self._was_away or now - leader.seen_at > lease
+            silent = self._was_away or now - leader.seen_at > grace
             term = int(leader.term) + (0 if same else 1)
-            grace_until = now + lease if silent and leader.term else leader.grace_until
+            grace_until = now + grace if silent and leader.term else leader.grace_until
             kept = {"name": name, "term": term, "grace_until": grace_until}
             connection.execute(update(leaders).values({**shown, **kept}))
         self._was_away = False
@@ -123,9 +132,11 @@ class Dispatch(Reading):
         ]
         if changed:
             queued = (runs.c.id == bindparam("of_run")) & (runs.c.state == RunState.QUEUED)
-            words = {runs.c.waiting: bindparam("code"), runs.c.waiting_detail: bindparam("words")}
+            values = update(runs).values(
+                waiting=bindparam("code"), waiting_detail=bindparam("words")
+            )
             with self._writing() as connection:
-                connection.execute(update(runs).where(queued).values(words), changed)
+                connection.execute(values.where(queued), changed)
 
     def claim(
         self, run_id: int, *, dispatcher: str, term: int, deadline_s: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -15,6 +16,8 @@ from convoy.store.database import clock_of
 from convoy.store.move import fence, move, plain
 from convoy.store.reading import Reading
 from convoy.store.row import AnyRow
+
+logger = logging.getLogger(__name__)
 
 _SETTLED: Mapping[str, object] = {"waiting": None, "waiting_detail": "", "eta_s": None}
 
@@ -113,6 +116,10 @@ def _decide(
 ) -> None:
     *earlier, fault = _faults(connection, run.id)
     decision = decide(fault, earlier)
+    logger.info(
+        "attempt failed",
+        extra={"run_id": run.id, "attempt": run.attempt, "failure": failure, "decision": decision},
+    )
     cause = f"attempt {run.attempt}: {BUDGETS[failure].cause}"
     reason = f"{cause} ({decision.reason})"
     if decision.verdict is Verdict.FAIL:

@@ -20,8 +20,11 @@ from convoy.store.ending import Ending
 from convoy.store.mount import mount_table, network_mount
 from convoy.store.submission import Submission
 
-TIMEOUT_S = 15.0
-"""How long a lock or a connection is waited for; less than a lease, so that it costs no attempt."""
+TIMEOUT_S = 10.0
+"""How long a lock or a connection is waited for.
+
+With a lease of 20 s that is renewed every third of it, a wait that ends in time costs no attempt.
+"""
 
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
