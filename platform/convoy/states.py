@@ -84,6 +84,8 @@ class Failure(StrEnum):
     STORE_AWAY = "store_away"
     NO_PROGRESS = "no_progress"
     PLACEMENT = "placement"
+    DEPENDENCY = "dependency"
+    """A run that it depends on did not succeed."""
 
 
 class Waiting(StrEnum):

@@ -1,0 +1,80 @@
+"""All that an attempt prints and logs goes to one file, from which its keeper sends it on."""
+
+from __future__ import annotations
+
+import faulthandler
+import io
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import TextIO
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+@contextmanager
+def captured(file: Path, *, own_process: bool) -> Iterator[None]:
+    """Write the output of the block to `file`.
+
+    Args:
+        file: Made when missing, else added to.
+        own_process: The process belongs to the attempt: what C libraries print is caught as well.
+            Else the output of Python goes both to the file and where it went before.
+    """
+    with ExitStack() as stack:
+        log = stack.enter_context(file.open("a", encoding="utf-8", buffering=1))
+        if own_process:
+            _take_descriptors(log)
+            faulthandler.enable(log)
+            stack.callback(faulthandler.disable)
+            stack.enter_context(redirect_stdout(log))
+            stack.enter_context(redirect_stderr(log))
+        else:
+            stack.enter_context(redirect_stdout(_Tee(log, sys.stdout)))
+            stack.enter_context(redirect_stderr(_Tee(log, sys.stderr)))
+        stack.enter_context(_logging_to(log))
+        yield
+
+
+def _take_descriptors(log: TextIO) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    for number in (1, 2):
+        os.dup2(log.fileno(), number)
+
+
+@contextmanager
+def _logging_to(stream: TextIO) -> Iterator[None]:
+    root = logging.getLogger()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter(FORMAT))
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(min(level or logging.INFO, logging.INFO))
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+
+
+class _Tee(io.TextIOBase):
+    """Writes to two streams."""
+
+    def __init__(self, first: TextIO, second: TextIO) -> None:
+        self._streams = (first, second)
+
+    def write(self, text: str) -> int:
+        for stream in self._streams:
+            stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        for stream in self._streams:
+            stream.flush()
+
+    def writable(self) -> bool:
+        return True
