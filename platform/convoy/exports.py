@@ -97,7 +97,12 @@ def latency_of(row: Row, protocol: tuple[str, str] | None) -> Latency | None:
 
 def main_protocol(group: Group) -> tuple[str, str] | None:
     """Return the (device, protocol) that most rows of a group have been measured under."""
-    return next(iter(shared_protocols(group.rows)), None)
+    return next(iter(protocols(group)), None)
+
+
+def protocols(group: Group) -> list[tuple[str, str]]:
+    """Return every (device, protocol) of a group, the most frequent first."""
+    return shared_protocols(group.rows)
 
 
 def _object(row: Row) -> dict[str, Json]:

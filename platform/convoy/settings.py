@@ -1,7 +1,9 @@
 """Settings: the only module that reads the environment.
 
-Where the home folder is: ``CONVOY_HOME``, else the nearest folder ``.convoy`` in the working folder or above it, else
-``~/.convoy``. In it ``convoy.toml`` may set any field below (but `home`); an environment variable ``CONVOY_<FIELD>`` wins over it.
+Where the home folder is: ``CONVOY_HOME``, else the nearest folder ``.convoy`` in the working
+folder or above it, else
+``~/.convoy``. In it ``convoy.toml`` may set any field below (but `home`); an environment variable
+``CONVOY_<FIELD>`` wins over it.
 """
 
 from __future__ import annotations
@@ -67,18 +69,24 @@ def find_home(environment: Mapping[str, str], start: Path) -> Path:
     return Path("~/.convoy").expanduser()
 
 
-def load(environment: Mapping[str, str] | None = None, start: Path | None = None) -> Settings:
+def load(
+    environment: Mapping[str, str] | None = None,
+    start: Path | None = None,
+    *,
+    home: Path | None = None,
+) -> Settings:
     """Read the settings.
 
     Args:
         environment: Variables; the process's own by default.
         start: Folder from which `.convoy` is looked for; the working folder by default.
+        home: The home folder, when it is known already.
 
     Raises:
         SettingsError: A value is unknown or out of range; its place is named.
     """
     environment = os.environ if environment is None else environment
-    home = find_home(environment, start or Path.cwd())
+    home = home.expanduser().absolute() if home else find_home(environment, start or Path.cwd())
     values: dict[str, Any] = {**_from_file(home / FILE), **_from_environment(environment)}
     try:
         return Settings(home=home, **values).resolved()

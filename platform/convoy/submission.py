@@ -13,6 +13,7 @@ from convoy.provenance import code_version
 from convoy.records import NewRun, Run
 from convoy.states import RunState
 from jobs import job
+from jobs.data.source import short_name
 from jobs.job import JobKind, Resources, Spec
 
 CPUS_MOST = 4096
@@ -108,7 +109,7 @@ def new_run(
         owner=wishes.owner,
         name=wishes.name,
         backbone=backbone_of(spec) if backbone_of else "",
-        data=str(getattr(spec, "data", "") or ""),
+        data=short_name(str(getattr(spec, "data", "") or "")),
         recipe=str(getattr(getattr(spec, "recipe", None), "name", "") or ""),
         priority=wishes.priority,
         key=key,

@@ -122,3 +122,18 @@ def _read_file(file: Path) -> dict[str, Any]:
             "such as backbone, data, recipe"
         )
     return values
+
+
+def read_numbers(text: str) -> tuple[int, ...]:
+    """Read ``0,1,2`` or ``0-4``.
+
+    Raises:
+        SubmissionError: It is neither.
+    """
+    numbers: list[int] = []
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise SubmissionError(f"cannot read seeds {text!r}; expected such as 0,1,2 or 0-4")
+        numbers.extend(range(int(first), int(last or first) + 1))
+    return tuple(numbers)

@@ -1,0 +1,76 @@
+"""``platform describe``: what backbones cost, before anything is trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from convoy.cli import say
+
+if TYPE_CHECKING:
+    from backbones.describe import Description
+    from backbones.method import Published
+
+
+def describe(
+    backbones: Annotated[
+        list[str], typer.Argument(help="Such as 'resnet18/kernel_warehouse(budget=4)'.")
+    ],
+    *,
+    image_size: Annotated[int, typer.Option(min=8, help="Side of the images, pixels.")] = 224,
+    classes: Annotated[int, typer.Option(min=1, help="Width of the classifier.")] = 1000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Count parameters and multiply-adds of backbones, beside what their papers print.
+
+    Multiply-adds are those of convolutions, linear layers and matrix products for one image; the
+    assembly of dynamic kernels is included and shown apart.
+    """
+    from backbones.describe import describe as look
+    from backbones.resolve import resolve
+
+    resolved = [resolve(text) for text in backbones]  # refuses all before it builds any
+    found = [look(one, image_size=image_size, classes=classes) for one in resolved]
+    if as_json:
+        say.answer([one.as_json() for one in found])
+        return
+    from convoy import tables
+
+    headings = ("backbone", "params M", "MAdds M", "assembly M", "sites", "published")
+    tables.console().print(
+        tables.grid(
+            headings,
+            [_cells(one) for one in found],
+            right=headings[1:5],
+            keep=headings[1:5],
+            caption=f"{image_size} px, {classes} classes; MAdds hold the assembly of kernels",
+        )
+    )
+    first = found[0].backbone
+    say.hint(f"platform submit classify '{first}' --set data=digits --set recipe=... --dry-run")
+
+
+def _cells(one: Description) -> list[str]:
+    return [
+        one.backbone,
+        f"{one.params / 1e6:.3f}",
+        f"{one.madds / 1e6:.1f}",
+        f"{one.madds_assembly / 1e6:.1f}",
+        f"{one.sites_taken} of {one.sites_total}",
+        "\n".join(published_text(row) for row in one.published),
+    ]
+
+
+def published_text(row: Published) -> str:
+    """Return a published row in one line: figures, data set, source."""
+    figures = [
+        form.format(value)
+        for form, value in (
+            ("{:g} M params", row.params_m),
+            ("{:g} M MAdds", row.madds_m),
+            ("top-1 {:g} %", row.top1_pct),
+        )
+        if value is not None
+    ]
+    return f"{', '.join(figures)} ({row.dataset}; {row.source})"

@@ -1,0 +1,140 @@
+"""``platform submit``: runs into the queue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from convoy.cli import invocation, say
+
+if TYPE_CHECKING:
+    from convoy.records import NewRun, Run
+
+
+def submit(
+    ctx: typer.Context,
+    kind: Annotated[str, typer.Argument(help="What to do: classify, benchmark, ...")],
+    backbones: Annotated[
+        list[str] | None,
+        typer.Argument(help="Backbones, a run each, such as resnet18/eca; else --set backbone=..."),
+    ] = None,
+    *,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", "-s", metavar="KEY=VALUE", help="A field of the spec; recipe.epochs=5 works."
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="YAML or JSON with fields of the spec.")
+    ] = None,
+    seeds: Annotated[
+        str, typer.Option(metavar="0,1,2", help="A run for each of these seeds.")
+    ] = "",
+    name: Annotated[str, typer.Option(help="What you call it.")] = "",
+    study: Annotated[str, typer.Option(help="Study that the runs belong to.")] = "",
+    priority: Annotated[int, typer.Option(help="Higher goes first.")] = 0,
+    workers: Annotated[int | None, typer.Option(help="Processes that train together.")] = None,
+    cpus: Annotated[float | None, typer.Option(help="Cores of each worker.")] = None,
+    gpus: Annotated[float | None, typer.Option(help="GPUs of each worker.")] = None,
+    after: Annotated[
+        list[int] | None, typer.Option(metavar="RUN", help="Wait until this run has succeeded.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="Submitting again with the same key makes no second run.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show spec, cost and resources; submit nothing.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print the numbers of the runs alone.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the runs as JSON.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the runs have ended.")] = False,
+) -> None:
+    """Check a spec and queue it, one run for each backbone and seed, all or none.
+
+    For example: platform submit classify resnet18/conv resnet18/eca --set data=digits
+    --set recipe=digits_quick --seeds 0,1,2
+    """
+    from convoy import submission
+    from convoy.values import read_numbers, read_values
+
+    call = invocation.of(ctx)
+    new = submission.prepare(
+        kind,
+        read_values(file=file, sets=sets or ()),
+        wishes=submission.Wishes(
+            owner=call.settings().owner,
+            name=name,
+            priority=priority,
+            workers=workers,
+            cpus=cpus,
+            gpus=gpus,
+            after=tuple(after or ()),
+            key=key,
+            study=study,
+        ),
+        backbones=backbones or (),
+        seeds=read_numbers(seeds),
+    )
+    if dry_run:
+        _show(new, as_json=as_json)
+        return
+    made = enqueue(call, new, quiet=quiet, as_json=as_json)
+    if wait:
+        from convoy.cli.wait import wait_for
+
+        wait_for(call, [run.id for run in made], quiet=quiet or as_json)
+
+
+def enqueue(
+    call: invocation.Invocation, new: list[NewRun], *, quiet: bool, as_json: bool
+) -> list[Run]:
+    """Submit checked runs and print what came of it."""
+    from convoy import submission
+
+    with call.store() as store:
+        submission.check_dependencies(store, new[0].depends_on)
+        known_until = store.now()
+        runs = store.submit(new)
+        dispatched = any(dispatcher.alive for dispatcher in store.dispatchers())
+    if as_json:
+        say.answer(runs)
+    elif quiet:
+        for run in runs:
+            say.line(str(run.id))
+    else:
+        for run in runs:
+            say.line(_sentence(run, is_old=run.created_at < known_until))
+        _hint(runs, dispatched=dispatched)
+    return runs
+
+
+def _sentence(run: Run, *, is_old: bool) -> str:
+    what = f"{run.kind} {run.backbone}".strip()
+    seed = run.spec.get("seed")
+    with_seed = f" seed {seed}" if seed is not None else ""
+    if is_old:
+        return f"run {run.id} was submitted before with this key ({what}{with_seed}, {run.state})"
+    return f"run {run.id} queued: {what}{with_seed}"
+
+
+def _hint(runs: list[Run], *, dispatched: bool) -> None:
+    first, many = runs[0].id, " ".join(str(run.id) for run in runs[:8])
+    steps = [f"platform wait {many}", f"platform logs {first} -f"]
+    say.hint(*(steps if dispatched else ["platform up (no dispatcher runs yet)", *steps]))
+
+
+def _show(new: list[NewRun], *, as_json: bool) -> None:
+    from convoy import preview
+
+    found = [preview.look(run) for run in new]
+    if as_json:
+        say.answer([item.as_json() for item in found])
+        return
+    for item in found:
+        say.line(item.as_text())
+    say.hint("the same without --dry-run submits " + ("it" if len(new) == 1 else "them"))

@@ -1,0 +1,69 @@
+"""A run in one line of plain text: how far it is, why it waits, what it scored."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from convoy.durations import span_text
+from convoy.records import Run
+from convoy.states import RunState
+
+_SCORES = (("top1_pct", "top-1 {:.2f} %"), ("p50_ms", "p50 {:.2f} ms"))
+_LIVE = (("val_top1_pct", "val {:.1f} %"), ("train_loss", "loss {:.3f}"))
+
+
+def progress_text(run: Run) -> str:
+    """Return what matters in its state: share done and time left, why it waits, why it failed."""
+    if run.state is RunState.QUEUED:
+        if run.waiting is None:
+            return "waits for a dispatcher to look at it"
+        return f"{run.waiting}: {run.waiting_detail}" if run.waiting_detail else run.waiting.value
+    if run.state is RunState.RUNNING:
+        return _running_text(run)
+    if run.state is RunState.FAILED:
+        first = (run.failure_text or "").strip().splitlines()
+        return f"{run.failure or 'failed'}: {first[0]}" if first else str(run.failure or "")
+    if run.state is RunState.CANCELLED:
+        return f"by {run.cancel_reason}" if run.cancel_reason else ""
+    return ""
+
+
+def share_text(run: Run) -> str:
+    """Return ``42 %``, or nothing before the first step."""
+    return f"{100 * run.step / run.total_steps:.0f} %" if run.total_steps else ""
+
+
+def score_text(run: Run) -> str:
+    """Return the score of a finished run, or the last values of a running one."""
+    if run.result:
+        scores = run.result.get("scores") or {}
+        found = [form.format(scores[name]) for name, form in _SCORES if name in scores]
+        if "ratio" in scores:
+            found.append(f"{scores['ratio']:.2f}x plain")
+        return ", ".join(found)
+    return ", ".join(form.format(run.last[name]) for name, form in _LIVE if name in run.last)
+
+
+def age_text(run: Run, *, now: datetime) -> str:
+    """Return how long ago a run was submitted."""
+    return span_text((now - run.created_at).total_seconds())
+
+
+def duration_text(run: Run, *, now: datetime) -> str:
+    """Return how long a run has been at it, or took."""
+    if run.started_at is None:
+        return ""
+    return span_text(((run.ended_at or now) - run.started_at).total_seconds())
+
+
+def _running_text(run: Run) -> str:
+    if run.cancel_reason:
+        return f"asked to stop ({run.cancel_reason})"
+    parts = [share_text(run)]
+    if run.eta_s is not None and run.total_steps:
+        parts.append(f"{span_text(run.eta_s)} left")
+    if not any(parts):
+        parts.append(str(run.phase or "starting"))
+    if run.status:
+        parts.append(run.status)
+    return ", ".join(part for part in parts if part)

@@ -1,0 +1,106 @@
+"""The leaderboard drawn for the terminal: key facts above each group, rows ranked below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from convoy import exports, tables
+from convoy.leaderboard import Group, Row
+from convoy.tables import Cell
+
+MILLION = 1e6
+SCORE = "top-1 % (95 %)"
+
+
+def draw(groups: Sequence[Group]) -> None:
+    """Print the groups, the largest first, each with what it shares and how it differs."""
+    console = tables.console()
+    if not groups:
+        console.print("nothing to rank yet: no run that fits has succeeded")
+        return
+    for number, group in enumerate(groups, 1):
+        if number == 2:
+            console.print(
+                Text("Measured otherwise, so not comparable with the above", style="bold")
+            )
+        console.print(_table(group))
+        for text in _notes(group):
+            console.print(Text(f"  {text}", style="dim"))
+        console.print()
+
+
+def _table(group: Group) -> Table:
+    pair = exports.main_protocol(group)
+    headings = ["rank", "backbone", SCORE, "seeds", "params M", "MAdds M"]
+    timed = ["p50 ms", "ratio to plain (95 %)"] if pair else []
+    rows = [_cells(row, pair=pair) for row in group.rows]
+    has_scores = any(row.accuracy for row in group.rows)
+    if not has_scores:
+        headings = [heading for heading in headings if heading not in {SCORE, "seeds"}]
+        rows = [[*cells[:2], *cells[4:]] for cells in rows]
+    return tables.grid(
+        [*headings, *timed, "runs"],
+        rows,
+        right=("rank", "seeds", "params M", "MAdds M", "p50 ms"),
+        keep=("rank", SCORE, "params M", "MAdds M", "p50 ms", "ratio to plain (95 %)"),
+        title=exports.headline(group),
+    )
+
+
+def _cells(row: Row, *, pair: tuple[str, str] | None) -> list[Cell]:
+    top1 = row.accuracy.estimates["top1"] if row.accuracy else None
+    latency = exports.latency_of(row, pair)
+    best = row.rank == 1
+    timed = [f"{latency.p50_ms:.2f}", exports.ratio_text(latency)] if latency else ["-", "-"]
+    runs = [*(row.accuracy.runs.values() if row.accuracy else ())]
+    runs += [latency.run] if latency else []
+    return [
+        "-" if row.rank is None else str(row.rank),
+        Text(row.backbone, style="bold" if best else ""),
+        Text(exports.score_text(top1), style="green" if best else ""),
+        str(top1.n) if top1 else "-",
+        "-" if row.params is None else f"{row.params / MILLION:.2f}",
+        "-" if row.madds is None else f"{row.madds / MILLION:.1f}",
+        *(timed if pair else []),
+        " ".join(map(str, runs)),
+    ]
+
+
+def _notes(group: Group) -> list[str]:
+    pair = exports.main_protocol(group)
+    notes = [exports.interval_note(group.rows)]
+    if any(row.accuracy for row in group.rows):
+        notes.append("rows of one rank cannot be told apart by their intervals")
+    if pair:
+        notes.append(f"latency: {pair[1]} on {pair[0]}; ratio to the plain network, same process")
+        notes += _unsettled(group, pair)
+        others = exports.protocols(group)[1:]
+        notes += [f"also measured: {protocol} on {device} (--json)" for device, protocol in others]
+    if group.differs:
+        facts = (f"{name} {here} (above {there})" for name, (here, there) in group.differs.items())
+        notes.append(f"differs in {', '.join(facts)}")
+    notes += [_published_text(row) for row in group.rows if row.published]
+    return [note for note in notes if note]
+
+
+def _unsettled(group: Group, pair: tuple[str, str]) -> list[str]:
+    names = [
+        row.backbone
+        for row in group.rows
+        if (latency := exports.latency_of(row, pair)) and not latency.settled
+    ]
+    return [f"latency did not come to rest: {', '.join(names)}"] if names else []
+
+
+def _published_text(row: Row) -> str:
+    beside = row.published[0]
+    printed = f"top-1 {beside.row.top1_pct:g} %" if beside.row.top1_pct is not None else "no top-1"
+    verdict = ""
+    if beside.top1_difference is not None:
+        noise = {True: ", within noise", False: ", beyond noise"}.get(bool(beside.within_noise), "")
+        verdict = f"; ours differs by {beside.top1_difference:+.2f}{noise}"
+    known = f"; {'; '.join(beside.differences)}" if beside.differences else ""
+    return f"published, {row.backbone}: {printed} ({beside.row.source}){verdict}{known}"
