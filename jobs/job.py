@@ -222,7 +222,9 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             lines.append(f"{where}: missing")
         else:
             message = fault["msg"].removeprefix("Value error, ")
-            lines.append(f"{where or model.__name__}: {message} (found {fault['input']!r})")
+            whole = isinstance(fault["input"], Mapping)  # a rule over many fields names its own
+            found = "" if whole else f" (found {fault['input']!r})"
+            lines.append(f"{where or model.__name__}: {message}{found}")
     return "\n".join(lines)
 
 
