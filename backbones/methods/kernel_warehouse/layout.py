@@ -56,6 +56,7 @@ class Group:
     part: str = ""
 
     def __str__(self) -> str:
+        """Return the name of the warehouse."""
         stage = f"stage{self.stage}_" if self.stage >= 0 else ""
         return f"{stage}{self.kind}{f'_{self.part}' if self.part else ''}"
 

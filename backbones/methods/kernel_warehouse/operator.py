@@ -18,10 +18,14 @@ from torch import Tensor, nn
 
 from backbones.method import Replacements
 from backbones.methods.kernel_warehouse import partition as plans
+from backbones.methods.kernel_warehouse.assembly import Assembly
 from backbones.methods.kernel_warehouse.attention import Attention
 from backbones.methods.kernel_warehouse.convolve import convolve
 from backbones.methods.kernel_warehouse.settings import Settings
 from backbones.site import Site
+
+_CACHED = 2**20
+"""Numbers of assembled kernels (4 MiB in single precision) that are made before they are used."""
 
 
 class Warehouse(nn.Module):
@@ -32,7 +36,9 @@ class Warehouse(nn.Module):
         settings: The method's settings.
 
     Attributes:
-        cells: (n, cell outputs, cell inputs, cell height, cell width).
+        cells: (cell outputs, n, cell inputs * height * width). Outputs stand first so that one
+            product over all of them leaves kernels in channels-last order without a copy; three
+            dimensions, because a change of memory format of the network takes four for a map.
         temperature: Weight of the start-up assignment in the attention of every layer that uses
             these cells, 0 to 1.
     """
@@ -41,21 +47,21 @@ class Warehouse(nn.Module):
         super().__init__()
         cell = part.cell
         self.cells = nn.Parameter(
-            torch.empty(part.cells, cell.out_channels, cell.in_channels, cell.height, cell.width)
+            torch.empty(cell.out_channels, part.cells, cell.size // cell.out_channels)
         )
         self.temperature = 0.0
         self.initial_temperature = settings.temperature if settings.startup != "none" else 0.0
         self.temperature_epochs = settings.temperature_epochs
+        self._fan_out = cell.out_channels * cell.height * cell.width
         self._owned = [(share.first, share.owned) for share in part.shares]
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw the cells of each owner as one kernel's outputs: Kaiming normal over the outputs."""
-        outputs, _, height, width = self.cells.shape[1:]
         with torch.no_grad():
             for first, count in self._owned:
-                std = math.sqrt(2 / max(count * outputs * height * width, 1))
-                self.cells[first : first + count].normal_(0, std)
+                std = math.sqrt(2 / max(count * self._fan_out, 1))
+                self.cells[:, first : first + count].normal_(0, std)
 
     def anneal(self, *, step: int, steps_per_epoch: int) -> None:
         """Set the temperature of a training step, before its forward pass.
@@ -76,37 +82,6 @@ class Warehouse(nn.Module):
         return " x ".join(map(str, self.cells.shape))
 
 
-class Assembly(nn.Module):
-    """Mix cells into the kernels of a layer.
-
-    Args:
-        share: The layer's part of the warehouse.
-    """
-
-    cost_kind = "assembly"
-
-    def __init__(self, share: plans.Share) -> None:
-        super().__init__()
-        site = share.site
-        self.grid = (share.positions, share.out_groups, share.in_groups)
-        self.kernel = (site.out_channels, site.in_channels // site.groups, *site.kernel_size)
-
-    def forward(self, alpha_NMK: Tensor, cells: Tensor) -> Tensor:
-        """Mix.
-
-        Args:
-            alpha_NMK: (N, mixtures, n) weight of each cell.
-            cells: (n, cell outputs, cell inputs, cell height, cell width).
-
-        Returns:
-            (N, O, C / groups, k, k) kernels, contiguous.
-        """
-        # the mixtures stand in the order S positions, P output groups, Q input groups
-        mixed = alpha_NMK.flatten(0, 1).to(cells.dtype) @ cells.flatten(1)
-        w_NSPQoit = mixed.view(-1, *self.grid, *cells.shape[1:3], cells.shape[3] * cells.shape[4])
-        return w_NSPQoit.permute(0, 2, 4, 3, 5, 1, 6).reshape(-1, *self.kernel)
-
-
 class _Layer(nn.Module):
     """What convolution and linear layer share: kernels from the pooled input."""
 
@@ -120,11 +95,29 @@ class _Layer(nn.Module):
         self.assembly = Assembly(share)
         self.bias = nn.Parameter(torch.zeros(share.site.out_channels)) if share.site.bias else None
 
-    def kernels(self, pooled: Tensor) -> Tensor:
-        """Return (N, O, C / groups, k, k) for (N, C) means of the input."""
-        alpha = self.attention(pooled, temperature=self.warehouse.temperature)
+    def attend(self, pooled: Tensor) -> Tensor:
+        """Return (N, mixtures, n), the weight of each cell, for (N, C) means of the input."""
+        alpha: Tensor = self.attention(pooled, temperature=self.warehouse.temperature)
+        return alpha
+
+    def kernels(self, alpha: Tensor) -> Tensor:
+        """Return (N, O, C / groups, k, k) for (N, mixtures, n)."""
         kernels: Tensor = self.assembly(alpha, self.warehouse.cells)
         return kernels
+
+    def images_at_once(self, images: int) -> int:
+        """Count the images whose kernels stay in a cache between assembly and use.
+
+        Where gradients are recorded every kernel is kept anyway, and a tracer wants no loop.
+        """
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or not self.on_cpu:
+            return images
+        return min(images, max(1, _CACHED // self.assembly.size))
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the cells are in main memory."""
+        return self.warehouse.cells.device.type == "cpu"
 
     def extra_repr(self) -> str:
         """Show the shape of the layer."""
@@ -140,14 +133,20 @@ class KernelWarehouseConv2d(_Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, O, H', W'); kernels depend on the mean of x over positions."""
-        y = convolve(
-            x,
-            self.kernels(x.mean((2, 3))),
-            stride=self.site.stride,
-            padding=self.site.padding,
-            dilation=self.site.dilation,
-            groups=self.site.groups,
-        )
+        alpha = self.attend(x.mean((2, 3)))
+        count = self.images_at_once(len(x))
+        parts = [
+            convolve(
+                some,
+                self.kernels(weights),
+                stride=self.site.stride,
+                padding=self.site.padding,
+                dilation=self.site.dilation,
+                groups=self.site.groups,
+            )
+            for some, weights in zip(torch.split(x, count), torch.split(alpha, count), strict=True)
+        ]
+        y = parts[0] if len(parts) == 1 else torch.cat(parts)
         return y if self.bias is None else y + self.bias.to(y.dtype).view(-1, 1, 1)
 
 
@@ -157,8 +156,15 @@ class KernelWarehouseLinear(_Layer):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, ..., C) to (N, ..., O); matrices depend on the mean of x over the tokens."""
         tokens = x.unsqueeze(1) if x.ndim == 2 else x.flatten(1, -2)
-        matrix_NOC = self.kernels(tokens.mean(1)).flatten(2)
-        y = (tokens @ matrix_NOC.transpose(1, 2)).view(*x.shape[:-1], -1)
+        alpha = self.attend(tokens.mean(1))
+        count = self.images_at_once(len(x))
+        parts = [
+            some @ self.kernels(weights).flatten(2).transpose(1, 2)
+            for some, weights in zip(
+                torch.split(tokens, count), torch.split(alpha, count), strict=True
+            )
+        ]
+        y = (parts[0] if len(parts) == 1 else torch.cat(parts)).view(*x.shape[:-1], -1)
         return y if self.bias is None else y + self.bias.to(y.dtype)
 
 
