@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 import torch
+from timm.layers.eca import EcaModule
 from torch import Tensor
 
 from backbones.build import build
@@ -30,6 +31,14 @@ def test_the_gate_equals_its_reference(
     gate = EfficientChannelAttention(taps).to(dtype)
     x = torch.randn(shape, dtype=dtype).contiguous(memory_format=layout)
     assert_equals_reference(gate, x, reference)
+
+
+def test_the_rule_computes_what_timm_computes() -> None:
+    theirs = EcaModule(320)
+    ours = EfficientChannelAttention(kernel_size(320, stage=0, settings=Settings()))
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(3, 320, 5, 7)
+    assert torch.allclose(ours(x), theirs(x), atol=1e-6)
 
 
 def test_the_layout_of_the_map_is_kept() -> None:

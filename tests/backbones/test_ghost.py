@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 import torch
+from timm.models.ghostnet import GhostModule
 from torch import Tensor, nn
 
 from backbones.build import build
@@ -94,6 +95,15 @@ def test_the_module_equals_its_reference(
         assert_equals_reference(
             operator, x.contiguous(memory_format=torch.channels_last), reference
         )
+
+
+def test_it_computes_what_timm_computes() -> None:
+    theirs = GhostModule(16, 23, kernel_size=3, ratio=3, stride=2)
+    place = site(channels=(16, 23), stride=2, act="relu")
+    ours = Ghost(place, Settings(ratio=3))
+    ours.load_state_dict(dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True)))
+    x = torch.randn(2, 16, 9, 7)
+    assert torch.allclose(ours(x), theirs(x), atol=1e-5)
 
 
 def test_the_layout_of_the_map_is_kept() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 import torch
+from timm.layers.squeeze_excite import SEModule
 from torch import Tensor
 
 from backbones.build import build
@@ -60,10 +61,14 @@ def test_the_squeeze_is_rounded_to_the_divisor(
     assert hidden_channels(channels, settings) == hidden
 
 
-def test_the_form_with_biases_has_the_layers_of_timm() -> None:
-    timm_shapes = [(16, 256), (16,), (256, 16), (256,)]
-    gate = SqueezeExcitation(256, hidden=16, bias=True)
-    assert [tuple(value.shape) for value in gate.state_dict().values()] == timm_shapes
+def test_the_form_with_biases_computes_what_timm_computes() -> None:
+    settings = Settings(bias=True, divisor=8)
+    theirs = SEModule(80, rd_ratio=1 / 16)
+    ours = SqueezeExcitation(80, hidden=hidden_channels(80, settings), bias=True)
+    weights = [value.flatten(1) if value.ndim > 1 else value for value in theirs.parameters()]
+    ours.load_state_dict(dict(zip(ours.state_dict(), weights, strict=True)))
+    x = torch.randn(3, 80, 5, 7)
+    assert torch.allclose(ours(x), theirs(x), atol=1e-6)
 
 
 def test_a_gate_in_a_resnet_stands_between_the_last_norm_and_the_sum() -> None:
