@@ -1,16 +1,22 @@
 """Tables of the store.
 
-Rights that each role needs in PostgreSQL, when a site gives them roles of their own:
+Where a site gives the parts roles of their own in PostgreSQL, these rights are enough (a test runs
+every part with them); ``platform init`` is run by the owner of the schema, and nobody else creates,
+alters or drops anything::
 
-- whoever runs ``platform init``: owner of the schema;
-- command and dispatcher: SELECT, INSERT, UPDATE on all tables, DELETE on `dispatchers` and
-  `checkpoints`, USAGE on the sequences;
-- attempt: SELECT on all tables; UPDATE on `runs` and `attempts`; INSERT on `moves`,
-  `series_chunks`, `log_chunks`, `checkpoints`, `artifacts` with USAGE on their sequences; UPDATE on
-  `artifacts`; UPDATE and DELETE on `checkpoints`;
-- dashboard: SELECT on all tables.
+    GRANT SELECT ON ALL TABLES IN SCHEMA public TO convoy_dashboard;
 
-Nobody but the owner needs to create, alter or drop anything. Rows of `runs` are never deleted.
+    GRANT SELECT ON ALL TABLES IN SCHEMA public TO convoy_attempt;
+    GRANT UPDATE ON runs, attempts, artifacts TO convoy_attempt;
+    GRANT INSERT ON moves, series_chunks, log_chunks, checkpoints, artifacts TO convoy_attempt;
+    GRANT DELETE ON checkpoints TO convoy_attempt;
+    GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO convoy_attempt;
+
+    GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO convoy_dispatcher;
+    GRANT DELETE ON dispatchers, checkpoints TO convoy_dispatcher;
+    GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO convoy_dispatcher;
+
+The command works with the dispatcher's. Rows of `runs` are never deleted.
 """
 
 from __future__ import annotations

