@@ -25,6 +25,8 @@ def progress_text(run: Run) -> str:
         return f"{run.failure or 'failed'}: {first[0]}" if first else str(run.failure or "")
     if run.state is RunState.CANCELLED:
         return f"by {run.cancel_reason}" if run.cancel_reason else ""
+    if run.started_at and run.ended_at:
+        return f"took {span_text((run.ended_at - run.started_at).total_seconds())}"
     return ""
 
 

@@ -20,18 +20,18 @@ HISTORY_LINES = 30
 
 def draw(store: Store, run: Run) -> None:
     """Print a run with its attempts, history, result and files."""
-    console, now = tables.console(), store.now()
-    console.print(Text(_title(run), style="bold"))
-    console.print(_facts(run, now=now))
+    now = store.now()
+    tables.put(Text(_title(run), style="bold"))
+    tables.put(_facts(run, now=now))
     if run.failure_text:
-        console.print(Text(run.failure_text.rstrip(), style="red"))
+        tables.put(Text(run.failure_text.rstrip(), style="red"))
     if run.result:
-        console.print(_result(run.result))
+        tables.put(_result(run.result))
     if attempts := store.attempts(run.id):
-        console.print(_attempts(attempts))
-    console.print(_history(store.history(run.id)))
+        tables.put(_attempts(attempts))
+    tables.put(_history(store.history(run.id)))
     if files := list(_files(store, run.id)):
-        console.print(tables.grid(("file", "step", "MiB", "path"), files, right=("step", "MiB")))
+        tables.put(tables.grid(("file", "step", "MiB", "path"), files, right=("step", "MiB")))
 
 
 def _title(run: Run) -> str:

@@ -17,19 +17,17 @@ SCORE = "top-1 % (95 %)"
 
 def draw(groups: Sequence[Group]) -> None:
     """Print the groups, the largest first, each with what it shares and how it differs."""
-    console = tables.console()
     if not groups:
-        console.print("nothing to rank yet: no run that fits has succeeded")
+        tables.put("nothing to rank yet: no run that fits has succeeded")
         return
     for number, group in enumerate(groups, 1):
         if number == 2:
-            console.print(
-                Text("Measured otherwise, so not comparable with the above", style="bold")
-            )
-        console.print(_table(group))
+            tables.put(Text("Measured otherwise, so not comparable with the above", style="bold"))
+        tables.put(Text(exports.headline(group), style="bold"))
+        tables.put(_table(group))
         for text in _notes(group):
-            console.print(Text(f"  {text}", style="dim"))
-        console.print()
+            tables.put(Text(f"  {text}", style="dim"))
+        tables.put("")
 
 
 def _table(group: Group) -> Table:
@@ -46,7 +44,6 @@ def _table(group: Group) -> Table:
         rows,
         right=("rank", "seeds", "params M", "MAdds M", "p50 ms"),
         keep=("rank", SCORE, "params M", "MAdds M", "p50 ms", "ratio to plain (95 %)"),
-        title=exports.headline(group),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -31,6 +31,18 @@ def console(*, err: bool = False) -> Console:
     """Return where tables go: stdout, or stderr for what is not part of the answer."""
     stream = sys.stderr if err else sys.stdout
     return Console(file=stream, width=None if stream.isatty() else WIDE, highlight=False)
+
+
+def put(*parts: RenderableType) -> None:
+    """Print on stdout; into a file or pipe without the blanks that fill lines up."""
+    to = console()
+    if to.is_terminal:
+        to.print(*parts, sep="\n")
+        return
+    with to.capture() as captured:
+        to.print(*parts, sep="\n")
+    lines = captured.get().splitlines()
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in lines))
 
 
 def grid(
@@ -59,6 +71,7 @@ def grid(
         title_justify="left",
         caption_justify="left",
         pad_edge=False,
+        collapse_padding=True,
     )
     for heading in headings:
         side: Literal["left", "right"] = "right" if heading in right else "left"

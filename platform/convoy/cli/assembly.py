@@ -76,7 +76,6 @@ def start(
 ) -> None:
     """Train and measure vision backbones whose convolutions a published method replaced."""
     del version  # acted on by its callback
-    gc.freeze()
     gc.set_threshold(50_000)  # imports make what stays; looking through it costs a tenth of `runs`
     logging.basicConfig(
         level=logging.INFO if debug else logging.WARNING,

@@ -9,8 +9,13 @@ import typer
 from convoy.cli import say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from backbones.describe import Description
     from backbones.method import Published
+
+SHOWN = 2
+"""How many published rows of a backbone a table holds."""
 
 
 def describe(
@@ -38,7 +43,7 @@ def describe(
     from convoy import tables
 
     headings = ("backbone", "params M", "MAdds M", "assembly M", "sites", "published")
-    tables.console().print(
+    tables.put(
         tables.grid(
             headings,
             [_cells(one) for one in found],
@@ -58,19 +63,21 @@ def _cells(one: Description) -> list[str]:
         f"{one.madds / 1e6:.1f}",
         f"{one.madds_assembly / 1e6:.1f}",
         f"{one.sites_taken} of {one.sites_total}",
-        "\n".join(published_text(row) for row in one.published),
+        _published_text(one.published),
     ]
 
 
-def published_text(row: Published) -> str:
-    """Return a published row in one line: figures, data set, source."""
-    figures = [
-        form.format(value)
-        for form, value in (
-            ("{:g} M params", row.params_m),
-            ("{:g} M MAdds", row.madds_m),
-            ("top-1 {:g} %", row.top1_pct),
-        )
-        if value is not None
-    ]
-    return f"{', '.join(figures)} ({row.dataset}; {row.source})"
+def _published_text(rows: Sequence[Published]) -> str:
+    lines = [f"{_figures(row)} ({row.dataset})" for row in rows[:SHOWN]]
+    if len(rows) > SHOWN:
+        lines.append(f"and {len(rows) - SHOWN} more, with sources: --json")
+    return "\n".join(lines)
+
+
+def _figures(row: Published) -> str:
+    forms = (
+        ("{:g} M", row.params_m),
+        ("{:g} M MAdds", row.madds_m),
+        ("top-1 {:g} %", row.top1_pct),
+    )
+    return ", ".join(form.format(value) for form, value in forms if value is not None)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from convoy.settings import Settings
     from convoy.store import Store
 
+NEXT = 5
+"""How many of the waiting runs are shown."""
+
 
 class Where(StrEnum):
     """Where attempts run."""
@@ -106,7 +109,7 @@ def _asked_to_end() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def _progress(store: Store) -> Iterator[Callable[[], None]]:
-    """Give a function that shows the runs that go on, and each that has ended once more."""
+    """Give a function that shows what goes on and comes next, and what has ended once more."""
     from convoy.errors import StoreAwayError
     from convoy.progress import showing
     from convoy.records import Filter
@@ -116,8 +119,8 @@ def _progress(store: Store) -> Iterator[Callable[[], None]]:
     ids: set[int] = set()
 
     def going() -> Sequence[Run]:
-        ids.update(run.id for run in store.runs(living))
-        return sorted(store.runs(Filter(ids=sorted(ids))), key=lambda run: run.id) if ids else []
+        ids.update(run.id for run in (*store.runs(living), *store.pending(limit=NEXT)))
+        return store.runs(Filter(ids=sorted(ids)))[::-1] if ids else []
 
     with showing() as look:
 
@@ -126,7 +129,8 @@ def _progress(store: Store) -> Iterator[Callable[[], None]]:
                 runs = going()
             except StoreAwayError:
                 return  # the dispatcher says so itself
-            look(runs)
+            if runs:
+                look(runs)
             ids.difference_update(run.id for run in runs if run.state.is_final)
 
         yield show

@@ -52,6 +52,4 @@ def _columns(names: list[str]) -> None:
 
     from convoy import tables
 
-    tables.console().print(
-        Columns([Text(name) for name in names], column_first=True, padding=(0, 2))
-    )
+    tables.put(Columns([Text(name) for name in names], column_first=True, padding=(0, 2)))

@@ -81,7 +81,7 @@ def table_of(found: Sequence[Run], *, now: datetime, caption: str = "") -> Table
         headings + ["name"] * has_names,
         rows,
         right=("run", "age"),
-        keep=("run", "state", "kind", "age"),
+        keep=("run", "state", "kind", "backbone", "age"),
         caption=caption,
     )
 
@@ -98,7 +98,7 @@ def _print(store: Store, which: Filter, *, limit: int) -> None:
         say.line("no runs" if not sum(store.counts().values()) else "no run fits these filters")
         say.hint("platform submit classify resnet18/eca --set data=digits --set recipe=...")
         return
-    tables.console().print(table_of(found, now=store.now(), caption=_summary(store)))
+    tables.put(table_of(found, now=store.now(), caption=_summary(store)))
     waiting = [run for run in found if not run.state.is_final]
     if waiting and not any(dispatcher.alive for dispatcher in store.dispatchers()):
         say.note("no dispatcher runs, so nothing is started; platform up or platform dispatch")
