@@ -64,9 +64,9 @@ def test_a_store_of_any_earlier_revision_is_brought_up_to_date(
 
 
 def test_an_upgrade_keeps_what_is_there(
-    store_url: str, new_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own_url: str, new_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Store.open(store_url) as store:
+    with Store.open(own_url) as store:
         name = store.id
         [run] = store.submit([new_run(key="k")])
     before = migrations.revisions()[-1]
@@ -76,19 +76,19 @@ def test_an_upgrade_keeps_what_is_there(
     later.write_text(LATER.format(revision=revision, before=before))
     monkeypatch.setattr(migrations, "FOLDER", tmp_path / "migrations")
     with pytest.raises(StoreVersionError, match=f"older version .revision {before}.*{revision}"):
-        Store.open(store_url)
-    with Store.create(store_url) as store:
+        Store.open(own_url)
+    with Store.create(own_url) as store:
         assert store.id == name
         with store._reading() as connection:
             moods = connection.exec_driver_sql("SELECT id, mood FROM runs").all()
     assert [tuple(row) for row in moods] == [(run.id, "calm")]
     monkeypatch.undo()
     with pytest.raises(StoreVersionError, match="newer version"):
-        Store.open(store_url)
+        Store.open(own_url)
 
 
 def test_an_upgrade_that_fails_changes_nothing(
-    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = migrations.revisions()[-1]
     revision = f"{int(before) + 1:04}"
@@ -99,8 +99,8 @@ def test_an_upgrade_that_fails_changes_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(migrations, "FOLDER", tmp_path / "migrations")
         with pytest.raises(RuntimeError, match="stop"):
-            Store.create(store_url)
-    with Store.open(store_url) as store, store._reading() as connection:
+            Store.create(own_url)
+    with Store.open(own_url) as store, store._reading() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -18,10 +18,10 @@ from convoy.store import Store
 
 
 @pytest.fixture
-def url(postgres: Any, templates: Any, request: pytest.FixtureRequest) -> str:
+def url(postgres: Any, postgres_template: str) -> Iterator[str]:
     """A store on PostgreSQL."""
-    database = postgres.new_database(template=templates("postgresql", request))
-    return str(postgres.url(database))
+    with postgres.database(template=postgres_template) as name:
+        yield postgres.url(name)
 
 
 def test_a_restart_of_the_database_is_lived_through(

@@ -140,11 +140,11 @@ def test_listings_touch_no_chunks(desk: Any) -> None:
     assert not [statement for statement in said if "chunks" in statement]
 
 
-def test_times_are_utc_wherever_the_server_stands(store_url: str, postgres: Any) -> None:
-    if store_url.startswith("postgresql"):
-        database = store_url.split("?")[0].rpartition("/")[2]
+def test_times_are_utc_wherever_the_server_stands(own_url: str, postgres: Any) -> None:
+    if own_url.startswith("postgresql"):
+        database = own_url.split("?")[0].rpartition("/")[2]
         postgres.execute(f"ALTER DATABASE {database} SET timezone = 'Asia/Kathmandu'")
-    with Store.open(store_url) as store:
+    with Store.open(own_url) as store:
         now = store.now()
         assert now.tzinfo is UTC
         assert abs(now - datetime.now(UTC)) < timedelta(seconds=5)
