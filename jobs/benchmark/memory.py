@@ -55,6 +55,8 @@ class PeakMemory:
         else:
             self._done.set()
             self._thread.join()
+            # a busy machine may not have let the sampler in since the last growth
+            self._peak = max(self._peak, self._process.memory_info().rss)
         self.mib = (self._peak - self._before) / 2**20
 
     def _sample(self) -> None:

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from jobs.classify import ClassifySpec
+from jobs.classify.run import run
+from jobs.errors import SpecError
+from jobs.job import Result
+from tests.jobs.context import FolderContext
+
+MakeSpec = Callable[..., ClassifySpec]
+
+WITHOUT_BATCH_NORM = "test_efficientnet_gn/conv"
+
+
+def run_together(folder: Path, specs: list[ClassifySpec], *, repository: Path) -> None:
+    """Train the specs one after the other on two gloo workers."""
+    path = os.pathsep.join([str(repository), str(repository / "platform")])
+    workers = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                str(Path(__file__).with_name("worker.py")),
+                str(rank),
+                "2",
+                str(folder),
+                *(spec.model_dump_json() for spec in specs),
+            ],
+            env={**os.environ, "PYTHONPATH": path},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        for worker in workers:
+            _, errors = worker.communicate(timeout=120)
+            assert worker.returncode == 0, errors
+    finally:
+        for worker in workers:
+            worker.kill()
+
+
+def weights(folder: Path) -> Mapping[str, Tensor]:
+    state: dict[str, Any] = torch.load(
+        folder / "checkpoints" / "latest" / "state.pt", weights_only=True
+    )
+    network: Mapping[str, Tensor] = state["network"]
+    return network
+
+
+def test_two_workers_equal_one_that_accumulates(
+    make_spec: MakeSpec, tmp_path: Path, repository: Path
+) -> None:
+    recipe = {"batch_size": 32, "micro_batch": 16, "mixup": 0.2, "dropout": 0.1, "ema": 0.9}
+    specs = [
+        make_spec({"backbone": WITHOUT_BATCH_NORM}, **recipe),
+        make_spec(**recipe),
+    ]
+    alone: list[Result] = [
+        run(spec, FolderContext(tmp_path / f"alone{index}")) for index, spec in enumerate(specs)
+    ]
+    run_together(tmp_path, specs, repository=repository)
+    for index in range(2):
+        ours = weights(tmp_path / f"alone{index}")
+        theirs = weights(tmp_path / f"spec{index}" / "rank0")
+        for name, tensor in ours.items():
+            # each worker keeps statistics of the micro-batches that it saw; worker 0's count
+            if "running" not in name and "num_batches" not in name:
+                torch.testing.assert_close(tensor, theirs[name], rtol=1e-3, atol=1e-4, msg=name)
+    scores = torch.load(tmp_path / "spec0" / "rank0" / "scores.pt", weights_only=True)
+    for name in ("top1_pct", "val_loss", "train_loss"):
+        assert scores[name] == pytest.approx(alone[0].scores[name], rel=1e-3)
+
+
+def test_workers_that_cannot_share_the_batch_are_refused(
+    make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    with pytest.raises(SpecError, match=r"3 workers cannot share batch_size 16 .*; 1 workers can"):
+        run(make_spec(), FolderContext(tmp_path, world_size=3))
