@@ -34,6 +34,7 @@ NETWORKS = (
     "mobilenetv2_100",
     "mobilenetv3_large_100",
     "resnet18",
+    "resnet20",
     "resnet34",
     "resnet50",
     "resnet101",
@@ -79,6 +80,7 @@ def _known() -> Mapping[str, Sequence[Sequence[Any]]]:
     return known
 
 
+@cache
 def _survey_elsewhere(network: str) -> list[Site]:
     """Ask a child process, which may import torch, for the sites of a network."""
     child = subprocess.run(
