@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from dashboard.opened import explained
 
-st.set_page_config(page_title="Convoy", page_icon=":material/leaderboard:", layout="wide")
+# A file, since the browser would fetch a Material icon from elsewhere.
+ICON = Path(__file__).with_name("icon.svg")
+
+st.set_page_config(page_title="Convoy", page_icon=str(ICON), layout="wide")
 page = st.navigation(
     [
         st.Page(

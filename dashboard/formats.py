@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
+
+from convoy.durations import span_text
 
 TIMES = "\u00d7"
 
@@ -31,6 +33,9 @@ _LABELS = {
     "ema": "EMA weights",
     "train_images": "Training images",
     "val_images": "Validation images",
+    "train_pct": "Share of training images",
+    "holdout_pct": "Share held out",
+    "seconds_loading": "Time loading",
 }
 
 
@@ -81,31 +86,8 @@ def milliseconds(number: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """Write a span of time with the two largest units that matter."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes:02d} min"
-    return f"{hours // 24} d {hours % 24} h"
-
-
-def ago(when: datetime, *, now: datetime) -> str:
-    """Write how long something is past, roughly."""
-    past = max(now - when, timedelta(0))
-    if past < timedelta(seconds=10):
-        return "just now"
-    if past < timedelta(minutes=1):
-        return f"{past.seconds} s ago"
-    if past < timedelta(hours=1):
-        return f"{past.seconds // 60} min ago"
-    if past < timedelta(days=2):
-        return f"{past // timedelta(hours=1)} h ago"
-    return f"{past.days} days ago"
+    """Write a span of time; below ten seconds with a decimal."""
+    return f"{seconds:.1f} s" if 0 <= seconds < 10 else span_text(seconds)
 
 
 def moment(when: datetime | None) -> str:

@@ -11,10 +11,7 @@ from convoy.errors import ConvoyError, RunNotFoundError, StoreAwayError
 from convoy.settings import load
 from convoy.store import Store
 
-FIRST_RUN = (
-    "platform submit classify --set backbone=resnet18/eca --set data=digits "
-    "--set recipe=digits_quick"
-)
+FIRST_RUN = "platform submit classify resnet18/eca --set data=digits --set recipe=digits_quick"
 """What pages without a run tell their reader to type."""
 
 _AGAIN_S = 5

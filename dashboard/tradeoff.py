@@ -21,7 +21,8 @@ _LOG_FROM = 8.0
 _LEAST_SPAN = 0.1
 """Costs closer than this, relative to the larger, are drawn as the neighbours that they are."""
 
-_WIDTH_PX, _HEIGHT_PX, _SPOT_PX = 1200.0, 440.0, 12.0
+_HEIGHT_PX = 440
+_PLOT_WIDTH_PX, _PLOT_HEIGHT_PX, _SPOT_PX = 1160.0, 325.0, 12.0
 _CHARACTER_PX, _LINE_PX, _GAP_PX = 7.0, 16.0, 10.0
 
 
@@ -89,7 +90,7 @@ def figure(spots: Sequence[Spot], *, cost: str, colours: Mapping[str, str]) -> g
         if len(networks) > 1:
             _explain_symbol(drawing, network, symbol=symbol)
     drawing.update_layout(
-        height=int(_HEIGHT_PX),
+        height=_HEIGHT_PX,
         margin={"l": 8, "r": 8, "t": 36, "b": 8},
         legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.0, "yanchor": "bottom"},
         hovermode="closest",
@@ -152,7 +153,7 @@ def _box(x: float, y: float, width: float, height: float) -> _Box:
 
 def _covered(box: _Box, others: Sequence[_Box]) -> float:
     """Area in square pixels that a box shares with others, and that it lacks inside the plot."""
-    inside = _overlap(box, (0.0, 0.0, _WIDTH_PX, _HEIGHT_PX))
+    inside = _overlap(box, (0.0, 0.0, _PLOT_WIDTH_PX, _PLOT_HEIGHT_PX))
     missing = (box[2] - box[0]) * (box[3] - box[1]) - inside
     return missing + sum(_overlap(box, other) for other in others)
 
@@ -182,12 +183,12 @@ def _line(spots: Sequence[Spot], *, logarithmic: bool) -> list[_Box]:
 def _pixels(spot: Spot, spots: Sequence[Spot], *, logarithmic: bool) -> tuple[float, float]:
     left, right = _x_range(spots, logarithmic=logarithmic)
     scaled = _scaled(spot.cost, logarithmic=logarithmic)
-    return (scaled - left) / (right - left) * _WIDTH_PX, _y_pixel(spot.top1_pct, spots)
+    return (scaled - left) / (right - left) * _PLOT_WIDTH_PX, _y_pixel(spot.top1_pct, spots)
 
 
 def _y_pixel(top1_pct: float, spots: Sequence[Spot]) -> float:
     low, high = _y_range(spots)
-    return (top1_pct - low) / (high - low) * _HEIGHT_PX
+    return (top1_pct - low) / (high - low) * _PLOT_HEIGHT_PX
 
 
 def _scaled(cost: float, *, logarithmic: bool) -> float:
@@ -203,8 +204,8 @@ def _x_range(spots: Sequence[Spot], *, logarithmic: bool) -> tuple[float, float]
 
 
 def _y_range(spots: Sequence[Spot]) -> tuple[float, float]:
-    low = min(spot.ends[0] for spot in spots)
-    high = max(spot.ends[1] for spot in spots)
+    low = max(min(spot.ends[0] for spot in spots), 0.0)
+    high = min(max(spot.ends[1] for spot in spots), 100.0)
     pad = max((high - low) * 0.15, 0.25)
     return low - pad, high + pad
 

@@ -168,11 +168,4 @@ def _files(record: Record) -> None:
 
 def _repeat(run: Run) -> None:
     st.markdown("**Repeat this run** with its spec, which holds the values of its recipe:")
-    st.download_button(
-        repeat.file_name(run),
-        repeat.spec_text(run),
-        file_name=repeat.file_name(run),
-        mime="application/json",
-        icon=":material/download:",
-    )
     st.code(repeat.command(run), language="bash", wrap_lines=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from convoy.listing import progress_text
 from convoy.records import Run
 from convoy.states import RunState
 from dashboard import formats, palette, rows
@@ -19,9 +20,7 @@ def draw(record: Record) -> None:
     if run.state is RunState.FAILED:
         st.error(run.failure_text or "It failed without a word.", icon=":material/error:")
     elif run.state is RunState.QUEUED:
-        st.info(rows.waits(run), icon=":material/hourglass_top:")
-    elif run.cancel_reason and not run.state.is_final:
-        st.info(f"Asked to stop ({run.cancel_reason}).", icon=":material/stop_circle:")
+        st.info(progress_text(run), icon=":material/hourglass_top:")
     _figures(record)
 
 
@@ -40,8 +39,12 @@ def _progress(run: Run) -> None:
     if run.epoch:
         parts.append(f"epoch {run.epoch}")
     if run.state is RunState.RUNNING:
-        parts.append(run.status or (run.phase.value if run.phase else ""))
-    st.progress(rows.progress(run), text=" · ".join(filter(None, parts)) or run.state.value)
+        parts.append(rows.activity(run))
+    text = " · ".join(filter(None, parts))
+    if run.state is RunState.SUCCEEDED:
+        st.caption(text)
+    else:
+        st.progress(rows.progress(run), text=text or run.state.value)
 
 
 def _figures(record: Record) -> None:

@@ -12,6 +12,7 @@ from convoy.leaderboard import BENCHMARK, Group
 from convoy.states import RunState
 from dashboard import board, formats, opened, palette, queries, tradeoff
 from dashboard.board import Choice, Protocol
+from dashboard.clicks import clicked_row
 from dashboard.panels import evidence
 
 _GROUPS_SHOWN = 8
@@ -146,8 +147,7 @@ def _table(group: Group, *, number: int, protocol: Protocol | None) -> int | Non
     )
     intervals = "" if group.key["task"] == BENCHMARK else f"{_INTERVALS} "
     st.caption(f"{intervals}Click a row to see its runs, latencies and sources.")
-    cells = chosen["selection"]["cells"]
-    return cells[0][0] if cells and cells[0][0] < len(group.rows) else None
+    return clicked_row(chosen, first="rank", rows=len(group.rows))
 
 
 def _columns() -> dict[str, ColumnConfig]:

@@ -7,6 +7,7 @@ import streamlit as st
 from convoy.records import Filter
 from convoy.states import RunState
 from dashboard import opened, palette, queries, rows
+from dashboard.clicks import clicked_row
 from jobs.job import kinds
 
 _PAGE = 50
@@ -82,14 +83,14 @@ def _counts(state: queries.Overview) -> None:
 
 def _table(listing: queries.Listing) -> None:
     columns = {
-        "id": st.column_config.NumberColumn("Run", format="%d", width=55, pinned=True),
         "state": st.column_config.MultiselectColumn(
             "State",
             options=[state.value for state in RunState],
             color=[palette.STATES[state] for state in RunState],
             width=100,
         ),
-        "what": st.column_config.TextColumn("Backbone", width=335),
+        "id": st.column_config.NumberColumn("Run", format="%d", width=70),
+        "what": st.column_config.TextColumn("Backbone", width=320),
         "kind": st.column_config.TextColumn("Kind", width=85),
         "recipe": st.column_config.TextColumn("Recipe", width=100),
         "progress": st.column_config.ProgressColumn(
@@ -114,9 +115,9 @@ def _table(listing: queries.Listing) -> None:
         key="runs_table",
         alt="Runs, newest first",
     )
-    if cells := chosen["selection"]["cells"]:
-        run = listing.runs[cells[0][0]]
-        st.switch_page("views/run.py", query_params={"run": str(run.id)})
+    row = clicked_row(chosen, first="state", rows=len(listing.runs))
+    if row is not None:
+        st.switch_page("views/run.py", query_params={"run": str(listing.runs[row].id)})
 
 
 def _pager(trail: list[int], listing: queries.Listing) -> None:

@@ -1,0 +1,213 @@
+"""The dashboard in a real browser, over a store that real runs filled."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from convoy.leaderboard import Group, leaderboard
+from convoy.records import Filter, Run
+from convoy.settings import load
+from convoy.states import RunState
+from convoy.store import Store
+from dashboard.board import method_name
+from dashboard.screenshots import browsing, settle, visit
+from dashboard.server import serving
+from tests.dashboard import filling, running
+from tests.dashboard.conftest import store_of
+
+pytestmark = pytest.mark.browser
+
+WAIT_MS = 20_000
+ROW_PX = 35
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An installation with finished runs: ``CONVOY_TEST_HOME``, else one that is made here."""
+    if named := os.environ.get("CONVOY_TEST_HOME"):
+        return Path(named)
+    made = tmp_path_factory.mktemp("real")
+    subprocess.run([sys.executable, running.__file__, str(made)], check=True, timeout=600)
+    return made
+
+
+@pytest.fixture(scope="module")
+def runs(home: Path) -> list[Run]:
+    """All runs of it, newest first."""
+    store = Store.open(load({"CONVOY_HOME": str(home)}).store_url)
+    found = store.runs(Filter(), limit=10_000)
+    store.close()
+    return found
+
+
+@pytest.fixture(scope="module")
+def best(runs: list[Run]) -> Group:
+    """The first group of its leaderboard."""
+    return leaderboard([run for run in runs if run.state is RunState.SUCCEEDED])[0]
+
+
+@pytest.fixture(scope="module")
+def site(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Its dashboard."""
+    with serving(home, log=tmp_path_factory.mktemp("site") / "log") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser_page(chromium: str) -> Iterator[Page]:
+    """One page of one browser for all tests here; starting one takes a while."""
+    with browsing(chromium) as page:
+        expect.set_options(timeout=WAIT_MS)
+        yield page
+
+
+@pytest.fixture
+def page(browser_page: Page) -> Iterator[Page]:
+    """It, on nothing; afterwards no exception may be in sight."""
+    browser_page.goto("about:blank")
+    yield browser_page
+    expect(browser_page.get_by_test_id("stException")).to_have_count(0)
+
+
+def cells(table: Locator) -> list[list[str]]:
+    """The cells of a table, from the accessible grid that Streamlit keeps in its canvas."""
+    rows: list[list[str]] = table.locator("[role=grid] tbody tr").evaluate_all(
+        "rows => rows.map(row => [...row.cells].map(cell => cell.textContent))"
+    )
+    return rows
+
+
+def first_table(page: Page) -> Locator:
+    """The first table in sight."""
+    return page.get_by_test_id("stDataFrame").first
+
+
+def choose(page: Page, label: str, option: str) -> None:
+    """Choose an option of a filter."""
+    page.get_by_role("combobox", name=label).click()
+    page.get_by_role("option", name=option, exact=True).click()
+    settle(page)
+
+
+def test_the_leaderboard_shows_its_rows(page: Page, site: str, best: Group) -> None:
+    visit(page, site)
+    shown = cells(first_table(page))
+    assert [row[1] for row in shown] == [row.backbone for row in best.rows]
+    assert [int(row[0]) for row in shown] == [row.rank for row in best.rows]
+
+
+def test_a_filter_narrows_the_leaderboard(page: Page, site: str, best: Group) -> None:
+    visit(page, site)
+    wanted = best.rows[-1]
+    choose(page, "Method", method_name(wanted))
+    left = [row.backbone for row in best.rows if method_name(row) == method_name(wanted)]
+    expect(first_table(page).locator("[role=grid] tbody tr")).to_have_count(len(left))
+    assert [row[1] for row in cells(first_table(page))] == left
+
+
+@pytest.mark.parametrize("cost", ["Parameters", "Multiply-adds", "Latency"])
+def test_the_trade_off_is_drawn_against_each_cost(
+    page: Page, site: str, best: Group, cost: str
+) -> None:
+    visit(page, site)
+    page.get_by_role("radio", name=cost).or_(page.get_by_role("button", name=cost)).first.click()
+    chart = page.get_by_test_id("stPlotlyChart").first
+    expect(chart.locator(".xtitle")).to_have_text(re.compile(cost))
+    labels = chart.locator(".textpoint")
+    expect(labels).to_have_count(len(best.rows))
+    assert {str(label) for label in labels.all_text_contents()} == {
+        row.backbone.split("/")[1] for row in best.rows
+    }
+    expect(chart.locator(".scatterlayer .js-line").first).to_be_attached()
+
+
+def test_a_row_leads_to_its_runs(page: Page, site: str, best: Group) -> None:
+    visit(page, site)
+    _click_row(page, 0)
+    top = best.rows[0]
+    assert top.accuracy is not None
+    number = next(iter(top.accuracy.runs.values()))
+    page.get_by_role("link", name=f"Run {number} ").click()
+    expect(page.get_by_role("heading", name=f"Run {number}", exact=True)).to_be_visible()
+    assert urlsplit(page.url).query == f"run={number}"
+
+
+def test_the_runs_are_listed_and_filtered(page: Page, site: str, runs: list[Run]) -> None:
+    visit(page, f"{site}/runs")
+    assert [int(row[1]) for row in cells(first_table(page))] == [run.id for run in runs[:50]]
+    choose(page, "Kind", "benchmark")
+    wanted = [run.id for run in runs if run.kind == "benchmark"][:50]
+    expect(first_table(page).locator("[role=grid] tbody tr")).to_have_count(len(wanted))
+    assert [int(row[1]) for row in cells(first_table(page))] == wanted
+
+
+def test_a_click_on_a_run_opens_its_page(page: Page, site: str, runs: list[Run]) -> None:
+    visit(page, f"{site}/runs")
+    _click_row(page, 1)
+    heading = page.get_by_role("heading", name=f"Run {runs[1].id}", exact=True)
+    expect(heading).to_be_visible()
+
+
+def test_a_sorted_table_leads_to_the_run_that_was_clicked(
+    page: Page, site: str, runs: list[Run]
+) -> None:
+    visit(page, f"{site}/runs")
+    _click_row(page, -1, x=115)  # the heading of the runs' numbers: sorts by them
+    ascending = sorted(run.id for run in runs[:50])
+    numbers = first_table(page).locator("[role=grid] tbody td:nth-child(2)")
+    expect(numbers).to_have_text([str(number) for number in ascending])
+    _click_row(page, 1)
+    heading = page.get_by_role("heading", name=f"Run {ascending[1]}", exact=True)
+    expect(heading).to_be_visible()
+
+
+def test_a_run_shows_its_curves_and_its_log(page: Page, site: str, runs: list[Run]) -> None:
+    trained = next(run for run in runs if run.kind == "classify" and run.result)
+    visit(page, f"{site}/run?run={trained.id}")
+    titles = page.locator(".gtitle").all_text_contents()
+    assert {"Loss", "Accuracy (%)", "Learning rate"} <= set(titles)
+    expect(page.locator(".scatterlayer .js-line").first).to_be_attached()
+    expect(page.get_by_role("heading", name="Log")).to_be_visible()
+    expect(page.get_by_test_id("stCode").first).to_contain_text(re.compile(r"\w"))
+
+
+def test_pages_ask_nobody_but_the_server(page: Page, site: str) -> None:
+    hosts: set[str | None] = set()
+    page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
+    for path in ("", "runs", "run"):
+        visit(page, f"{site}/{path}")
+    assert hosts - {None} == {"127.0.0.1"}
+
+
+def test_pages_follow_the_store_without_a_reload(
+    page: Page, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    store = store_of(tmp_path)
+    term = filling.lead(store)
+    backbone = next(iter(filling.ENTRIES))
+    with serving(tmp_path, log=tmp_path_factory.mktemp("live") / "log") as address:
+        visit(page, f"{address}/runs")
+        expect(page.get_by_test_id("stCode")).to_contain_text("platform submit")
+        number = filling.classify(store, term, backbone=backbone, seed=0)
+        expect(first_table(page).locator("[role=grid] tbody tr")).to_have_count(1)
+        assert int(cells(first_table(page))[0][1]) == number
+    store.close()
+
+
+def _click_row(page: Page, number: int, *, x: float = 200) -> None:
+    """Click into a row of the first table; the cells are drawn, so by where they are."""
+    canvas = first_table(page).get_by_test_id("data-grid-canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + x, box["y"] + ROW_PX * (number + 1.5))
+    settle(page)
