@@ -1,0 +1,146 @@
+"""``platform demo``: from nothing to a leaderboard on this machine."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import suppress
+from dataclasses import astuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from convoy.cli import invocation, say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from convoy.demo import Part
+    from convoy.records import Run
+    from convoy.settings import Settings
+    from convoy.store import Store
+
+LOG = "demo-dispatcher.log"
+HEADINGS = ("queued", "starting", "preparing", "working")
+"""The fields of `convoy.demo.Spans`, in their order."""
+
+
+def demo(
+    ctx: typer.Context,
+    *,
+    again: Annotated[
+        bool, typer.Option("--again", help="Train with a seed that was not used yet.")
+    ] = False,
+) -> None:
+    """Train and measure five backbones on real digits here, and print the leaderboard.
+
+    Everything goes through the queue and a local Ray, in .convoy of the working folder (or
+    --home). What an earlier call finished is shown, not done again; Ctrl-C leaves what is done.
+    """
+    from convoy.demo import enqueue
+    from convoy.installation import install
+    from convoy.settings import load
+    from convoy.store import Store
+
+    home = (invocation.of(ctx).home or Path.cwd() / ".convoy").expanduser().absolute()
+    for done in install(home):
+        say.line(done)
+    settings = load(home=home)
+    with Store.open(settings.store_url) as store:
+        parts = enqueue(store, owner=settings.owner, again=again)
+        _say_parts(parts, again=again)
+        runs = _work(store, parts, settings=settings)
+        _show_results(store, runs, settings=settings)
+
+
+def _say_parts(parts: Sequence[Part], *, again: bool) -> None:
+    found = [part.run for part in parts if not part.is_new]
+    finished = sum(run.state.is_final for run in found)
+    say.line(
+        f"{len(parts)} runs: {len(parts) - len(found)} queued now, {finished} finished earlier"
+    )
+    if waiting := len(found) - finished:
+        say.line(f"{waiting} runs of an interrupted call go on")
+    if finished and not again:
+        say.line("earlier results are shown as they are; --again trains with a new seed")
+
+
+def _work(store: Store, parts: Sequence[Part], *, settings: Settings) -> list[Run]:
+    """Keep a dispatcher until the runs have ended, and show them meanwhile."""
+    from convoy import service
+    from convoy.demo import present
+    from convoy.errors import LaunchError, StoreAwayError
+    from convoy.listing import progress_text
+    from convoy.progress import showing
+
+    runs = present(store, parts)
+    if all(run.state.is_final for run in runs):
+        return runs
+    log = settings.home / LOG
+    command = service.dispatch_command(settings.home, "--until-idle")
+    with showing() as look:
+
+        def tick() -> None:
+            with suppress(StoreAwayError):
+                look(present(store, parts))
+
+        name, status = service.keep([service.Child("dispatcher", command, log)], tick=tick)
+        runs = present(store, parts)
+        look(runs)
+    living = [run for run in runs if not run.state.is_final]
+    if living and not name:
+        say.note(f"stopped; {len(runs) - len(living)} of {len(runs)} runs are done and kept")
+        say.hint("the same command goes on with the rest", f"platform {_home(settings)}runs")
+        raise typer.Exit(130)
+    if living:
+        raise LaunchError(
+            f"the dispatcher ended with status {status} while {len(living)} runs were left "
+            f"(run {living[0].id}: {progress_text(living[0])}); its log is {log}"
+        )
+    return runs
+
+
+def _show_results(store: Store, runs: Sequence[Run], *, settings: Settings) -> None:
+    from convoy import demo as plan
+    from convoy import leaderboard, ranking
+    from convoy.cli.leaderboard import finished_runs
+    from convoy.states import RunState
+
+    ranking.draw(leaderboard.leaderboard(finished_runs(store, study=plan.STUDY)))
+    _say_times(store, runs)
+    failed = [run for run in runs if run.state is not RunState.SUCCEEDED]
+    for run in failed:
+        say.note(f"run {run.id} {run.backbone} {run.state}: {run.failure_text}")
+    say.hint(
+        f"platform {_home(settings)}dashboard", f"platform {_home(settings)}leaderboard --json"
+    )
+    if failed:
+        raise typer.Exit(1)
+
+
+def _say_times(store: Store, runs: Sequence[Run]) -> None:
+    from convoy import demo as plan
+    from convoy import tables
+
+    spans = [(run, plan.spans(run, store.attempts(run.id))) for run in runs]
+    rows = [
+        [str(run.id), run.kind, run.backbone, *(_seconds(span) for span in astuple(found))]
+        for run, found in spans
+    ]
+    table = tables.grid(
+        ["run", "kind", "backbone", *HEADINGS],
+        rows,
+        right=("run", *HEADINGS),
+        title="Where the time went, in seconds",
+    )
+    tables.console().print(table)
+
+
+def _seconds(span: float | None) -> str:
+    return "-" if span is None else f"{span:.1f}"
+
+
+def _home(settings: Settings) -> str:
+    """Return the option that names the home folder, where it must be said."""
+    usual = settings.home == Path.cwd() / ".convoy"
+    return "" if usual else f"--home {shlex.quote(str(settings.home))} "

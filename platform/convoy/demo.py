@@ -1,0 +1,123 @@
+"""The demonstration: one network with several methods, trained and measured through the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from convoy import submission
+from convoy.records import Attempt, Filter, NewRun, Run
+from convoy.states import RunState
+
+if TYPE_CHECKING:
+    from convoy.store import Store
+
+STUDY = "demo"
+NETWORK = "resnet20"
+METHODS = ("conv", "se", "eca", "ghost", "kernel_warehouse")
+DATA = "digits"
+RECIPE = "digits_quick"
+CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Part:
+    """A run of the demonstration.
+
+    Attributes:
+        run: As it was right after it was asked for.
+        is_new: Whether this call queued it; else an earlier call did.
+    """
+
+    run: Run
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Where the time of a run went, in seconds; None for what did not happen.
+
+    Attributes:
+        queued: From submission to the claim of its last attempt.
+        starting: From there until the attempt's process showed itself.
+        preparing: From there to the first step: imports, data, network.
+        working: From there to the end: steps, evaluation, checkpoints.
+    """
+
+    queued: float | None
+    starting: float | None
+    preparing: float | None
+    working: float | None
+
+
+def plan(*, owner: str, seed: int) -> list[NewRun]:
+    """Make the runs of the demonstration: each backbone trained, then measured.
+
+    Args:
+        owner: Who submits.
+        seed: Of the training runs.
+    """
+    backbones = [f"{NETWORK}/{method}" for method in METHODS]
+    trained = submission.prepare(
+        "classify",
+        {"data": DATA, "recipe": RECIPE},
+        wishes=submission.Wishes(owner=owner, study=STUDY),
+        backbones=backbones,
+        seeds=[seed],
+    )
+    # Last in line: they take the whole machine, so that what trains does not disturb them.
+    measured = submission.prepare(
+        "benchmark",
+        {"image_size": trained[0].spec["recipe"]["image_size"], "classes": CLASSES},
+        wishes=submission.Wishes(owner=owner, study=STUDY, priority=-1),
+        backbones=backbones,
+    )
+    return [
+        replace(new, key=f"{STUDY}:{new.kind}:{new.spec_hash}") for new in (*trained, *measured)
+    ]
+
+
+def enqueue(store: Store, *, owner: str, again: bool) -> list[Part]:
+    """Ask for the runs; those of an earlier call are found, those that failed taken up again.
+
+    Args:
+        store: Where they go.
+        owner: Who submits.
+        again: Train with a seed that no earlier call used.
+    """
+    earlier = store.runs(Filter(study=STUDY), limit=10_000)
+    known = {run.id for run in earlier}
+    seed = 1 + max((run.spec.get("seed", 0) for run in earlier), default=-1) if again else 0
+    runs = [_go_on(store, run) for run in store.submit(plan(owner=owner, seed=seed))]
+    return [Part(run, is_new=run.id not in known) for run in runs]
+
+
+def _go_on(store: Store, run: Run) -> Run:
+    """Return the run, or the one that takes it up, when it failed or was cancelled."""
+    while run.state.is_final and run.state is not RunState.SUCCEEDED:
+        wishes = submission.Wishes(owner=run.owner)
+        retried = replace(submission.retry(run, wishes=wishes), key=f"{run.key}:after {run.id}")
+        (run,) = store.submit([retried])
+    return run
+
+
+def present(store: Store, parts: Sequence[Part]) -> list[Run]:
+    """Return the runs as they are now."""
+    ids = [part.run.id for part in parts]
+    found = {run.id: run for run in store.runs(Filter(ids=ids), limit=len(ids))}
+    return [found[run_id] for run_id in ids]
+
+
+def spans(run: Run, attempts: Sequence[Attempt]) -> Spans:
+    """Say where the time of a run went, by its last attempt."""
+    if not attempts:
+        return Spans(None, None, None, None)
+    last = attempts[-1]
+    marks = (run.created_at, last.created_at, last.began_at, last.first_step_at, last.ended_at)
+    between = [
+        (after - before).total_seconds() if before and after else None
+        for before, after in pairwise(marks)
+    ]
+    return Spans(*between)
