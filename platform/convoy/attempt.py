@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from convoy import failures
 from convoy.capture import captured
 from convoy.context import AttemptContext
 from convoy.environment import environment
 from convoy.errors import LaunchError, SupersededError
-from convoy.failures import explain
 from convoy.insistence import insist
 from convoy.keeper import Charge, KeeperProcess
 from convoy.launchers import Order
@@ -35,6 +35,7 @@ from jobs.job import JobContext, Resources, Result, Spec, load_check, load_run, 
 
 logger = logging.getLogger(__name__)
 
+SIGTERM_REASON = "SIGTERM: its machine or its place is wanted back"
 END_PATIENCE_S = 3600.0
 """How long the end of an attempt waits for the store; its work is done and would be lost."""
 
@@ -155,8 +156,8 @@ def _work(
     except KeyboardInterrupt as error:
         return Verdict(Outcome.FAILED, failure=Failure.PREEMPTED, error="Ctrl-C"), error
     except BaseException as error:  # the edge: recorded, with its class
-        logger.exception("the run failed")
-        ending = explain(error)
+        failures.log(error, who="the run")
+        ending = failures.explain(error)
         return Verdict(Outcome.FAILED, failure=ending.failure, error=ending.text), None
     finally:
         if context is not None:
@@ -250,10 +251,10 @@ def plain(result: Result) -> dict[str, Json]:
 
 def _interrupted(error: InterruptedRunError, context: AttemptContext | None) -> Verdict:
     step = context.saved_step if context is not None else None
-    kept = f"; it kept its checkpoint of step {step}" if step is not None else ""
-    if context is not None and context.cancelled:
-        return Verdict(Outcome.CANCELLED, error=f"{error}{kept}")
-    return Verdict(Outcome.FAILED, failure=Failure.PREEMPTED, error=f"{error}{kept}")
+    text = f"{error}; it kept its checkpoint of step {step}" if step is not None else str(error)
+    if error.reason == SIGTERM_REASON:
+        return Verdict(Outcome.FAILED, failure=Failure.PREEMPTED, error=text)
+    return Verdict(Outcome.CANCELLED, error=text)
 
 
 def _code() -> dict[str, Json]:
@@ -270,7 +271,7 @@ def _stopped_by_sigterm(context: AttemptContext, *, chain: bool) -> Iterator[Non
     before = signal.getsignal(signal.SIGTERM)
 
     def ask(number: int, frame: FrameType | None) -> None:
-        context.interruption = "SIGTERM: its machine or its place is wanted back"
+        context.interrupt(SIGTERM_REASON)
         if chain and callable(before):
             before(number, frame)
 

@@ -35,7 +35,7 @@ def captured(file: Path, *, own_process: bool) -> Iterator[None]:
         else:
             stack.enter_context(redirect_stdout(_Tee(log, sys.stdout)))
             stack.enter_context(redirect_stderr(_Tee(log, sys.stderr)))
-        stack.enter_context(_logging_to(log))
+        stack.enter_context(_logging_to(log, alone=own_process))
         yield
 
 
@@ -47,11 +47,14 @@ def _take_descriptors(log: TextIO) -> None:
 
 
 @contextmanager
-def _logging_to(stream: TextIO) -> Iterator[None]:
+def _logging_to(stream: TextIO, *, alone: bool) -> Iterator[None]:
     root = logging.getLogger()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter(FORMAT))
     level = root.level
+    others = [one for one in root.handlers if alone]  # Ray's workers bring some
+    for other in others:
+        root.removeHandler(other)
     root.addHandler(handler)
     root.setLevel(min(level or logging.INFO, logging.INFO))
     try:
@@ -59,6 +62,8 @@ def _logging_to(stream: TextIO) -> Iterator[None]:
     finally:
         root.removeHandler(handler)
         root.setLevel(level)
+        for other in others:
+            root.addHandler(other)
 
 
 class _Tee(io.TextIOBase):

@@ -5,8 +5,10 @@ A frozen process still holds its GPU's memory, so that its record says "ended" i
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import signal
 import socket
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -85,6 +87,15 @@ def is_here(attempt: Attempt) -> bool | None:
     if not same_host or attempt.pid is None or not isinstance(start_s, float):
         return None
     return attempt.pid != os.getpid() and is_same(attempt.pid, start_s)
+
+
+def ask_to_leave(attempt: Attempt) -> bool:
+    """Ask the process of an attempt to save and stop, if it is here; return whether it is."""
+    here = bool(is_here(attempt))
+    if here and attempt.pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(attempt.pid, signal.SIGTERM)
+    return here
 
 
 def _kill_here(attempt: Attempt) -> None:

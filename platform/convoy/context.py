@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from convoy.store import Store
 
 logger = logging.getLogger(__name__)
 
+STOP_FILE_S = 1.0
+"""How often several workers look whether their attempt was asked to stop by a signal."""
+
 
 class AttemptContext:
     """The context of one worker of one attempt; fulfils `JobContext`.
@@ -25,8 +29,6 @@ class AttemptContext:
     Only rank 0 writes progress, checkpoints and artifacts. `close` sends what is still to be sent.
 
     Attributes:
-        interruption: Reason of a stop that did not come from the store (a signal), or empty.
-        answered: The stop reason that the run was given, or empty.
         resumed_step: Step of the checkpoint that was handed to the run, or None.
         saved_step: Step of the last checkpoint of this attempt, or None.
     """
@@ -43,8 +45,6 @@ class AttemptContext:
         ranks: Ranks | None = None,
         keep_checkpoints: int = 2,
     ) -> None:
-        self.interruption = ""
-        self.answered = ""
         self.resumed_step: int | None = None
         self.saved_step: int | None = None
         self._store = store
@@ -56,6 +56,9 @@ class AttemptContext:
         self._device = device
         self._ranks = ranks or Ranks(rank=0, world_size=1)
         self._keep = keep_checkpoints
+        self._interruption = ""
+        self._answered = False
+        self._stop_file_at_s = 0.0
         self._reporter = Reporter(store, run.id, run.attempt)
         if self.rank == 0:
             self._reporter.start()
@@ -159,21 +162,20 @@ class AttemptContext:
         Raises:
             SupersededError: Another attempt has this one's place.
         """
-        mine = ""
-        if self.rank == 0:
-            mine = self._reporter.stop_reason() or self.interruption
+        mine = self._stop_reason() if self.rank == 0 else ""
         reason = self._ranks.told_at_times(mine or None)
-        if reason and not self.answered:
-            self.answered = reason
+        if reason and not self._answered:
+            self._answered = True
             if self.rank == 0:
                 who = (self._run.id, self._run.attempt)
                 self._reporter.later(lambda: self._store.set_phase(*who, Phase.STOPPING))
         return reason
 
-    @property
-    def cancelled(self) -> bool:
-        """Whether the stop that the run was given came from the store."""
-        return bool(self.answered) and self.answered != self.interruption
+    def interrupt(self, reason: str) -> None:
+        """Ask the run to save and stop; its other workers learn it through the storage."""
+        self._interruption = reason
+        if self._run.resources.workers > 1:
+            self._storage.write_text(self._paths.stop(self._run.attempt), reason)
 
     def close(self) -> None:
         """Send what is still to be sent."""
@@ -188,6 +190,14 @@ class AttemptContext:
                 if path not in cited:
                     logger.info("removing %s: no checkpoint of that name is recorded", path)
                     self._storage.remove(path)
+
+    def _stop_reason(self) -> str:
+        now_s = time.monotonic()
+        if self.world_size > 1 and now_s > self._stop_file_at_s + STOP_FILE_S:
+            self._stop_file_at_s = now_s
+            found = self._storage.read_text(self._paths.stop(self._run.attempt))
+            self._interruption = found or self._interruption
+        return self._reporter.stop_reason() or self._interruption
 
     def _record(self, step: int, path: str, size_mib: float) -> None:
         run = self._run

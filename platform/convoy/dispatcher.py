@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from convoy.clearance import Clearance
+from convoy.clearance import Clearance, ask_to_leave, is_here
 from convoy.errors import LaunchError, StoreError, SupersededError
 from convoy.launchers import Launcher, Node, Order, attempt_name
 from convoy.records import Attempt, Filter, Run
@@ -36,6 +36,7 @@ class Summary:
     Attributes:
         leads: Whether this dispatcher leads; if not it did nothing.
         started: Names of attempts that were started.
+        doomed: Runs that ended because one that they depend on did not succeed.
         lost: Names of attempts that were given up.
         cleared: Names of ended attempts whose resources are free again.
         live: Attempts that hold resources.
@@ -44,6 +45,7 @@ class Summary:
 
     leads: bool
     started: Sequence[str] = ()
+    doomed: Sequence[int] = ()
     lost: Sequence[str] = ()
     cleared: Sequence[str] = ()
     live: int = 0
@@ -52,8 +54,9 @@ class Summary:
     @property
     def idle(self) -> bool:
         """Whether nothing runs and nothing that is queued can start by itself."""
-        stuck = all(why is Waiting.NEVER_FITS for why in (self.waiting or {}).values())
-        return self.leads and not self.live and not self.started and stuck
+        by_itself = {Waiting.NEVER_FITS, Waiting.DEPENDENCY}  # on what never fits, as nothing runs
+        stuck = all(why in by_itself for why in (self.waiting or {}).values())
+        return self.leads and stuck and not (self.live or self.started or self.doomed)
 
 
 class Dispatcher:
@@ -98,6 +101,7 @@ class Dispatcher:
         return Summary(
             leads=True,
             started=started,
+            doomed=list(decided.doomed),
             lost=lost,
             cleared=cleared,
             live=len(snapshot.live) - len(cleared),
@@ -134,14 +138,32 @@ class Dispatcher:
                 time.sleep(self._settings.poll_s)
         return summary
 
-    def close(self) -> None:
-        """Give the lead to the next one at once; what was started goes on."""
+    def close(self, *, patience_s: float = 20.0) -> None:
+        """Give the lead to the next one at once; what was started goes on.
+
+        Args:
+            patience_s: Where attempts end with the launcher, they are asked to save first, and
+                waited for so long.
+        """
+        if self._launcher.ends_attempts:
+            self._let_them_save(patience_s)
         if self._term is not None:
             try:
                 self._store.resign(self.name, term=self._term)
             except StoreError as error:
                 logger.warning("could not resign; the lease will run out: %s", error)
         self._term = None
+
+    def _let_them_save(self, patience_s: float) -> None:
+        until_s = time.monotonic() + patience_s
+        try:
+            mine = [one for one in self._store.live_attempts() if _name(one) in self._launched]
+            asked = [one for one in mine if one.phase is not Phase.ENDED and ask_to_leave(one)]
+            while asked and time.monotonic() < until_s:
+                time.sleep(0.1)
+                asked = [one for one in asked if is_here(one)]
+        except StoreError as error:
+            logger.warning("attempts end without having been asked to save: %s", error)
 
     def _lead(self, nodes: Sequence[Node]) -> bool:
         now_s = time.monotonic()

@@ -6,6 +6,7 @@ ConvoyError
 ├── IllegalMoveError     a run in this state does not go there
 ├── SupersededError      a later attempt (or an end) has taken this attempt's place
 ├── LaunchError          an attempt could not be started
+├── WorkerFailedError    one of several workers failed
 ├── StorageError         artifacts cannot be written or read, or do not match their checksums
 ├── SubmissionError      a submission is refused
 └── StoreError           the store cannot be used
@@ -14,6 +15,8 @@ ConvoyError
 """
 
 from __future__ import annotations
+
+from convoy.states import Failure
 
 
 class ConvoyError(Exception):
@@ -41,6 +44,18 @@ class SupersededError(ConvoyError):
 
 class LaunchError(ConvoyError):
     """An attempt could not be started."""
+
+
+class WorkerFailedError(ConvoyError):
+    """One of several workers failed, and the others with it.
+
+    Attributes:
+        failure: The class of failure, as that worker found it.
+    """
+
+    def __init__(self, text: str, *, failure: Failure) -> None:
+        super().__init__(text)
+        self.failure = failure
 
 
 class StorageError(ConvoyError):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import logging
 import traceback
 from dataclasses import dataclass
 
 from backbones.errors import BackboneError
-from convoy.errors import ConvoyError, LaunchError, StorageError, StoreAwayError
+from convoy.errors import ConvoyError, LaunchError, StorageError, StoreAwayError, WorkerFailedError
 from convoy.states import Failure
 from jobs.errors import (
     DatasetError,
@@ -17,6 +18,8 @@ from jobs.errors import (
     OutOfMemoryError,
     SpecError,
 )
+
+logger = logging.getLogger(__name__)
 
 TAIL_LINES = 15
 """Lines of a traceback that are kept with the failure; the log has all."""
@@ -64,6 +67,8 @@ def classify(error: BaseException) -> Failure:
     if isinstance(error, OutOfMemoryError) or type(error).__name__ == "OutOfMemoryError":
         on_host = isinstance(error, JobError) and not _names_a_gpu(str(error))
         return Failure.HOST_MEMORY if on_host else Failure.GPU_MEMORY
+    if isinstance(error, WorkerFailedError):
+        return error.failure
     for kind, failure in CLASSES:
         if isinstance(error, kind):
             return failure
@@ -74,17 +79,26 @@ def classify(error: BaseException) -> Failure:
     return next((failure for sign, failure in SIGNS if sign in str(error)), Failure.CODE)
 
 
+def log(error: BaseException, *, who: str) -> None:
+    """Log what ended `who`; with its traceback unless the message says all."""
+    logger.log(logging.ERROR, "%s failed: %s", who, error, exc_info=not _is_ours(error))
+
+
 def explain(error: BaseException) -> Ending:
     """Return the class of a failure and its text.
 
     An error of ours says all in its message; any other is a fault in code and brings its traceback.
     """
     failure = classify(error)
-    if isinstance(error, JobError | ConvoyError | BackboneError):
+    if _is_ours(error):
         return Ending(failure, str(error))
     cause = "".join(traceback.format_exception_only(error)).strip()
     lines = "".join(traceback.format_exception(error)).splitlines()
     return Ending(failure, "\n".join([cause, *lines[-TAIL_LINES:]]))
+
+
+def _is_ours(error: BaseException) -> bool:
+    return isinstance(error, JobError | ConvoyError | BackboneError)
 
 
 def _names_a_gpu(text: str) -> bool:

@@ -32,7 +32,7 @@ TICK_S = 1.0
 """How often the log is looked at."""
 BYE_S = 3.0
 """An attempt that ended by itself has lost its place too; so long it has to say so."""
-TERM_S = 10.0
+TERM_S = 5.0
 """Between asking a superseded process to end and ending it."""
 GRACE_S = 180.0
 """How long an attempt that was asked to stop may take to save."""

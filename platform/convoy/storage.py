@@ -56,6 +56,14 @@ class RunPaths:
         """One kept file."""
         return f"{self.attempt(number)}/artifacts/{name}"
 
+    def ending(self, number: int, rank: int) -> str:
+        """How one of several workers ended, as JSON."""
+        return f"{self.attempt(number)}/ranks/{rank}.json"
+
+    def stop(self, number: int) -> str:
+        """Its presence asks the workers of an attempt to save and stop; it holds the reason."""
+        return f"{self.attempt(number)}/stop.txt"
+
     def trainer(self, number: int) -> str:
         """Where the distributed trainer keeps its own records."""
         return f"{self.attempt(number)}/trainer"
@@ -163,6 +171,23 @@ class Storage:
             if self.folder:
                 Path(aside).replace(self.folder / name)
         return source.stat().st_size / MIB
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a small file.
+
+        Raises:
+            StorageError: No space or no permission.
+        """
+        with self._translated("write to"):
+            self._files.makedirs(f"{self._root}/{Path(name).parent.as_posix()}", exist_ok=True)
+            self._files.pipe_file(f"{self._root}/{name}", text.encode())
+
+    def read_text(self, name: str) -> str | None:
+        """Return a small file's text, or None when there is none."""
+        try:
+            return bytes(self._files.cat_file(f"{self._root}/{name}")).decode()
+        except FileNotFoundError:
+            return None
 
     def names(self, folder: str) -> list[str]:
         """Return what lies directly in a folder, relative names; nothing when it is missing."""

@@ -77,6 +77,10 @@ def attempt_name(run_id: int, number: int) -> str:
 class Launcher(Protocol):
     """Starts attempts by name. It neither reads nor writes the store."""
 
+    @property
+    def ends_attempts(self) -> bool:
+        """Whether attempts that still run end with `close`."""
+
     def capacity(self) -> Sequence[Node]:
         """Return the nodes that are up.
 

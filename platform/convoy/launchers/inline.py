@@ -20,6 +20,11 @@ class InlineLauncher:
         self._cpus = cpus or float(os.cpu_count() or 1)
         self._running = ""
 
+    @property
+    def ends_attempts(self) -> bool:
+        """Return False: none outlives `launch`."""
+        return False
+
     def capacity(self) -> Sequence[Node]:
         """Return this machine; its GPUs are used by what runs here, not counted."""
         memory_mib = psutil.virtual_memory().total / 2**20
