@@ -9,7 +9,7 @@ from convoy.errors import IllegalMoveError, RunNotFoundError, SupersededError
 from convoy.records import Run
 from convoy.states import NEXT, Failure, Outcome, RunState, sources
 from convoy.store.database import clock_of
-from convoy.store.move import move
+from convoy.store.move import lock_run, move
 
 
 def brought_to(desk: Any, state: RunState) -> Run:
@@ -55,7 +55,8 @@ def test_a_run_moves_exactly_as_the_table_says(
 
     def go() -> None:
         with store._writing() as connection:
-            move(connection, run.id, target, at=clock_of(connection), reason="a test")
+            row = lock_run(connection, run.id)
+            move(connection, row, target, at=clock_of(connection), reason="a test")
 
     if target in NEXT[source]:
         go()
@@ -78,7 +79,7 @@ def test_a_move_that_names_another_attempt_is_superseded(desk: Any) -> None:
     ):
         move(
             connection,
-            attempt.run_id,
+            lock_run(connection, attempt.run_id),
             RunState.SUCCEEDED,
             at=clock_of(connection),
             reason="",
@@ -89,4 +90,4 @@ def test_a_move_that_names_another_attempt_is_superseded(desk: Any) -> None:
 
 def test_a_run_that_does_not_exist_does_not_move(desk: Any) -> None:
     with pytest.raises(RunNotFoundError, match="no run 77"), desk.store._writing() as connection:
-        move(connection, 77, RunState.CANCELLED, at=clock_of(connection), reason="")
+        lock_run(connection, 77)

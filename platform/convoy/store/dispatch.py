@@ -198,14 +198,15 @@ class Dispatch(Reading):
             Whether it was; a run that is not queued (any more) is left alone.
         """
         with self._writing() as connection:
-            if lock_run(connection, run_id).state is not RunState.QUEUED:
+            run = lock_run(connection, run_id)
+            if run.state is not RunState.QUEUED:
                 return False
             now = clock_of(connection)
             ended = {"failure": failure, "failure_text": plain(text), "ended_at": now}
             settled = {"waiting": None, "waiting_detail": "", "not_before": None}
             move(
                 connection,
-                run_id,
+                run,
                 RunState.FAILED,
                 at=now,
                 reason=text.partition("\n")[0],
@@ -230,7 +231,7 @@ def _claim(connection: Connection, run: AnyRow, *, dispatcher: str, deadline_s: 
     cleared = {"not_before": None, "waiting": None, "waiting_detail": "", "status": ""}
     move(
         connection,
-        run.id,
+        run,
         RunState.RUNNING,
         at=now,
         reason=f"claimed by {dispatcher}",

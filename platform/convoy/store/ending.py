@@ -101,7 +101,7 @@ def _finish(
     values: Mapping[str, object],
 ) -> None:
     ended = {**_SETTLED, **values, "ended_at": at}
-    move(connection, run.id, target, at=at, reason=reason, number=run.attempt, values=ended)
+    move(connection, run, target, at=at, reason=reason, number=run.attempt, values=ended)
 
 
 def _cancel(connection: Connection, run: AnyRow, *, failure: Failure | None, at: datetime) -> None:
@@ -136,9 +136,7 @@ def _decide(
         "status": "",
         "eta_s": None,
     }
-    move(
-        connection, run.id, RunState.QUEUED, at=at, reason=reason, number=run.attempt, values=again
-    )
+    move(connection, run, RunState.QUEUED, at=at, reason=reason, number=run.attempt, values=again)
 
 
 def _faults(connection: Connection, run_id: int) -> list[Fault]:

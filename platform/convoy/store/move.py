@@ -61,37 +61,32 @@ def superseded(run: AnyRow, number: int, *, detail: str = "") -> SupersededError
 
 def move(
     connection: Connection,
-    run_id: int,
+    run: AnyRow,
     target: RunState,
     *,
     at: datetime,
     reason: str,
     number: int | None = None,
     values: Mapping[str, object] | None = None,
-) -> int:
+) -> None:
     """Move a run and write its history: the only place where a run's state changes.
 
     Args:
         connection: In a transaction that writes.
-        run_id: The run.
+        run: The run's row, as `lock_run` or `fence` returned it in this transaction.
         target: Where it goes; must be allowed from where it stands by `states.NEXT`.
         at: The database's clock.
         reason: For the history.
         number: The attempt that it must have, or None for any.
         values: Other columns of the run to be set with it.
 
-    Returns:
-        The number of the run's attempt afterwards.
-
     Raises:
-        RunNotFoundError: There is no such run.
         SupersededError: It has another attempt.
         IllegalMoveError: A run in its state does not go there.
     """
-    before = lock_run(connection, run_id)
     statement = (
         update(runs)
-        .where(runs.c.id == run_id, runs.c.state.in_(sources(target)))
+        .where(runs.c.id == run.id, runs.c.state.in_(sources(target)))
         .values({**(values or {}), "state": target})
         .returning(runs.c.attempt)
     )
@@ -99,9 +94,8 @@ def move(
         statement = statement.where(runs.c.attempt == number)
     attempt = connection.execute(statement).scalar_one_or_none()
     if attempt is None:
-        _refuse(before, target, number=number)
-    note(connection, run_id, attempt, at=at, reason=reason, states=(before.state, target))
-    return int(attempt)
+        _refuse(run, target, number=number)
+    note(connection, run.id, attempt, at=at, reason=reason, states=(run.state, target))
 
 
 def _refuse(run: AnyRow, target: RunState, *, number: int | None) -> NoReturn:

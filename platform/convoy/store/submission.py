@@ -66,7 +66,7 @@ class Submission(Reading):
                 ended = {"ended_at": now, "cancel_reason": plain(reason), "waiting": None}
                 move(
                     connection,
-                    run_id,
+                    run,
                     RunState.CANCELLED,
                     at=now,
                     reason=f"cancelled while queued: {reason}",
