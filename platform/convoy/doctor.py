@@ -85,11 +85,10 @@ def look_at_store(url: str) -> Iterator[Finding]:
     except ConvoyError as error:
         yield Finding(Level.FAIL, "store", str(error), "platform init makes or upgrades one")
         return
-    if names:
-        yield Finding(Level.OK, "dispatcher", ", ".join(names))
+    if names or not waiting:
+        yield Finding(Level.OK, "dispatcher", ", ".join(names) or "none runs, and no run waits")
     else:
-        level = Level.WARN if waiting else Level.OK
-        yield Finding(level, "dispatcher", f"none runs, {waiting} runs wait", "platform up")
+        yield Finding(Level.WARN, "dispatcher", f"none runs, {waiting} runs wait", "platform up")
 
 
 def look_at_clock(store_clock: Callable[[], datetime]) -> Finding:

@@ -15,6 +15,7 @@ from convoy.states import RunState
 from jobs import job
 from jobs.data.source import short_name
 from jobs.job import JobKind, Resources, Spec
+from jobs.recipes import Recipe
 
 CPUS_MOST = 4096
 
@@ -81,7 +82,7 @@ def prepare(
     variants = list(_variants(kind, values, backbones=backbones, seeds=seeds))
     specs = [job.read_spec(kind, variant) for variant in variants]
     for spec in _distinct(specs):
-        _check(job_kind, spec)
+        _check(job_kind, spec, workers=resources.workers)
     _refuse_twins(specs, variants)
     keys = _keys(wishes.key, len(specs))
     return [
@@ -143,8 +144,8 @@ def retry(ended: Run, *, wishes: Wishes) -> NewRun:
         )
     kind = job.get(ended.kind)
     spec = job.read_spec(ended.kind, ended.spec)
-    _check(kind, spec)
     resources = resources_of(dataclasses.replace(kind, resources=ended.resources), wishes)
+    _check(kind, spec, workers=resources.workers)
     kept = dataclasses.replace(
         wishes,
         name=wishes.name or ended.name,
@@ -220,8 +221,11 @@ def _distinct(specs: Sequence[Spec]) -> list[Spec]:
     )
 
 
-def _check(kind: JobKind, spec: Spec) -> None:
-    """Do the light checks: data in place, and methods that find something to replace."""
+def _check(kind: JobKind, spec: Spec, *, workers: int) -> None:
+    """Do the light checks: data in place, methods that find sites, workers that share a batch."""
+    recipe = getattr(spec, "recipe", None)
+    if isinstance(recipe, Recipe):
+        recipe.accumulation(workers)
     if kind.precheck:
         kind.precheck(spec)
     if kind.backbone_of:

@@ -68,17 +68,20 @@ class Command:
         return {"CONVOY_HOME": str(self.home), "CONVOY_OWNER": "ada", **more}
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store file without runs, to be copied: making one takes a second."""
+    file = tmp_path_factory.mktemp("empty") / "store.db"
+    Store.create(f"sqlite:///{file}").close()
+    return file
+
+
 @pytest.fixture
-def home(
-    tmp_path: Path,
-    templates: Callable[..., str],
-    request: pytest.FixtureRequest,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Path:
+def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home folder with an empty store; the working folder is the one above it."""
     folder = tmp_path / ".convoy"
     folder.mkdir()
-    shutil.copy(templates("sqlite", request), folder / "store.db")
+    shutil.copy(empty_store, folder)
     monkeypatch.chdir(tmp_path)
     return folder
 

@@ -68,6 +68,11 @@ def count(command: Any) -> int:
         pytest.param(
             ("classify", ECA, *QUICK, "--workers", "0"), ("workers is 0", "from 1"), id="workers"
         ),
+        pytest.param(
+            ("classify", ECA, *QUICK, "--workers", "3"),
+            ("3 workers cannot share batch_size", "workers can"),
+            id="workers-share",
+        ),
         pytest.param(("classify", ECA, *QUICK, "--after", "99"), ("99", "no run"), id="dependency"),
         pytest.param(("classify", ECA, *QUICK, "--seeds", "a"), ("'a'", "0,1,2"), id="seeds"),
         pytest.param(("classify", ECA, ECA, *QUICK), ("the same experiment", "twice"), id="twice"),

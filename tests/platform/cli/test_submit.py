@@ -82,7 +82,17 @@ def test_a_key_of_several_runs_names_each(command: Any) -> None:
 def test_resources_priority_name_and_order_are_kept(command: Any) -> None:
     command("submit", "classify", CONV, *QUICK)
     beside = ("--workers", "2", "--cpus", "1.5", "--priority", "3", "--name", "mine")
-    command("submit", "classify", ECA, *QUICK, *beside, "--after", "1", "--study", "pilot")
+    more = (
+        "--after",
+        "1",
+        "--study",
+        "pilot",
+        "--set",
+        "recipe.batch_size=32",
+        "--set",
+        "recipe.micro_batch=16",
+    )
+    command("submit", "classify", ECA, *QUICK, *beside, *more)
     run = command("show", "2", "--json").json()
     assert run["resources"] == {"workers": 2, "cpus": 1.5, "gpus": 0.0}
     assert (run["priority"], run["name"], run["depends_on"]) == (3, "mine", [1])

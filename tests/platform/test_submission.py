@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from convoy import submission
+from convoy.errors import SubmissionError
+from convoy.records import NewRun
+from convoy.submission import Wishes
+from jobs.errors import SpecError
+from jobs.job import read_spec
+
+ADA = Wishes(owner="ada")
+CONV, ECA = "resnet18(stem=small)/conv", "resnet18(stem=small)/eca"
+VALUES: dict[str, Any] = {"data": "digits", "recipe": "digits_quick"}
+
+
+def prepare(**changes: Any) -> list[NewRun]:
+    asked: dict[str, Any] = {"wishes": ADA, "backbones": [ECA], "values": VALUES, **changes}
+    return submission.prepare("classify", asked.pop("values"), **asked)
+
+
+def test_a_run_holds_the_resolved_spec_and_its_hash() -> None:
+    (run,) = prepare()
+    assert run.spec["recipe"]["name"] == "digits_quick"
+    assert run.spec["recipe"]["epochs"] > 0
+    assert (run.backbone, run.data, run.recipe) == (ECA, "digits", "digits_quick")
+    assert len(run.spec_hash) == 16
+    assert (run.owner, run.key, run.depends_on) == ("ada", None, ())
+
+
+def test_backbones_are_stored_in_canonical_form() -> None:
+    (run,) = prepare(backbones=["resnet18( stem = small )/eca()"])
+    assert run.backbone == run.spec["backbone"] == ECA
+
+
+def test_the_same_spec_has_the_same_hash_and_another_has_not() -> None:
+    (one,), (same,), (other,) = prepare(), prepare(), prepare(seeds=[1])
+    assert one.spec_hash == same.spec_hash != other.spec_hash
+
+
+def test_resources_and_priority_are_no_part_of_the_hash() -> None:
+    (one,), (other,) = prepare(), prepare(wishes=Wishes("ada", priority=3, cpus=2))
+    assert other.resources.cpus == 2
+    assert one.spec_hash == other.spec_hash
+
+
+def test_backbones_and_seeds_multiply_and_keys_are_numbered() -> None:
+    runs = prepare(backbones=[CONV, ECA], seeds=[0, 1], wishes=Wishes("ada", key="k"))
+    assert [(run.backbone, run.spec["seed"], run.key) for run in runs] == [
+        (CONV, 0, "k#1"),
+        (CONV, 1, "k#2"),
+        (ECA, 0, "k#3"),
+        (ECA, 1, "k#4"),
+    ]
+    assert prepare(wishes=Wishes("ada", key="k"))[0].key == "k"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"values": VALUES | {"backbone": ECA}},
+        {"values": VALUES | {"seed": 1}, "seeds": [2]},
+    ],
+)
+def test_what_is_said_twice_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(SubmissionError, match="say it in one place"):
+        prepare(**changes)
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [{"workers": 0}, {"cpus": 0.0}, {"gpus": -1.0}, {"cpus": float("inf")}, {"cpus": float("nan")}],
+)
+def test_amounts_out_of_range_are_refused(wishes: dict[str, Any]) -> None:
+    with pytest.raises(SubmissionError, match="it must be from"):
+        prepare(wishes=Wishes("ada", **wishes))
+
+
+def test_every_wrong_field_is_named() -> None:
+    with pytest.raises(SpecError) as caught:
+        prepare(values={"data": "digits", "recipe": "digits_quik", "sede": 1})
+    assert "digits_quick" in str(caught.value)
+    assert "seed" in str(caught.value)
+
+
+def test_image_size_comes_from_the_recipe_or_the_spec() -> None:
+    recipe = {"base": "digits_quick", "image_size": 40}
+    (trained,) = prepare(values={"data": "digits", "recipe": recipe})
+    (timed,) = submission.prepare("benchmark", {"image_size": 48}, wishes=ADA, backbones=[ECA])
+    assert submission.image_size_of(read_spec("classify", trained.spec)) == 40
+    assert submission.image_size_of(read_spec("benchmark", timed.spec)) == 48
