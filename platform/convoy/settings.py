@@ -32,20 +32,32 @@ class Settings(BaseModel):
         "", description="SQLAlchemy URL of the store; empty: SQLite in the home folder."
     )
     storage_url: str = Field(
-        "", description="fsspec URL of checkpoints and artifacts; empty: `storage` in the home folder."
+        "",
+        description="fsspec URL of checkpoints and artifacts; empty: `storage` in the home folder.",
     )
     cache: Path | None = Field(
-        None, description="Folder for embedded data and verdicts of data checks; None: `cache` in the home folder."
+        None,
+        description="Folder for embedded data and verdicts of data checks; None: `cache` in the home folder.",
     )
     owner: str = Field("", description="Who submits; empty: the user's login name.")
-    ray_address: str = Field("local", description="`local` starts Ray here; else the address of a cluster.")
+    ray_address: str = Field(
+        "local", description="`local` starts Ray here; else the address of a cluster."
+    )
     cpus: float | None = Field(None, gt=0, description="Cores that local Ray may use; None: all.")
     lease_s: float = Field(20.0, ge=2, description="Seconds after which a silent attempt is lost.")
-    placing_s: float = Field(120.0, gt=0, description="Seconds that a claimed attempt has to show itself.")
-    progress_s: float = Field(1800.0, gt=0, description="Seconds without a step after which an attempt is ended.")
+    placing_s: float = Field(
+        120.0, gt=0, description="Seconds that a claimed attempt has to show itself."
+    )
+    progress_s: float = Field(
+        1800.0, gt=0, description="Seconds without a step after which an attempt is ended."
+    )
     poll_s: float = Field(0.5, gt=0, description="Pause between two rounds of the dispatcher.")
-    dashboard_port: int = Field(8501, ge=1, le=65535, description="Port of the dashboard, on loopback.")
-    keep_checkpoints: int = Field(2, ge=1, description="Checkpoints kept of a run; the newest ones.")
+    dashboard_port: int = Field(
+        8501, ge=1, le=65535, description="Port of the dashboard, on loopback."
+    )
+    keep_checkpoints: int = Field(
+        2, ge=1, description="Checkpoints kept of a run; the newest ones."
+    )
 
     def resolved(self) -> Settings:
         """Return the settings with every empty field filled in."""
@@ -97,6 +109,23 @@ def load(
         raise SettingsError(
             f"settings are wrong ({home / FILE} or CONVOY_* variables): {faults}"
         ) from error
+
+
+def ray_token(environment: Mapping[str, str] | None = None) -> str:
+    """Return the token with which Ray's own clients would ask, in their order; empty without one.
+
+    Args:
+        environment: Variables; the process's own by default.
+    """
+    environment = os.environ if environment is None else environment
+    if token := environment.get("RAY_AUTH_TOKEN"):
+        return token.strip()
+    named = environment.get("RAY_AUTH_TOKEN_PATH")
+    file = Path(named or "~/.ray/auth_token").expanduser()
+    try:
+        return file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _from_file(file: Path) -> dict[str, Any]:

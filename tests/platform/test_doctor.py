@@ -14,7 +14,7 @@ import pytest
 from convoy import doctor, probe
 from convoy.doctor import Finding, Level
 from convoy.errors import SettingsError
-from convoy.settings import Settings
+from convoy.settings import Settings, ray_token
 from convoy.store import Store
 
 
@@ -168,3 +168,17 @@ def test_a_cluster_that_does_not_answer_fails() -> None:
 )
 def test_the_rest_side_of_an_address_is_found(address: str, place: tuple[str, int]) -> None:
     assert probe.rest_address(address) == place
+
+
+def test_rays_token_is_found_where_ray_looks_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert ray_token({}) == ""
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("home\n")
+    (tmp_path / "other").write_text("named")
+    named = {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "other")}
+    assert ray_token({}) == "home"
+    assert ray_token(named) == "named"
+    assert ray_token({**named, "RAY_AUTH_TOKEN": "given"}) == "given"

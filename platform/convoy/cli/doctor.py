@@ -22,10 +22,11 @@ def doctor(
     Each line says ok, warn or fail, and what to do. Status 1 when something failed.
     """
     from convoy import doctor as surgery
+    from convoy.settings import ray_token
 
     call = invocation.of(ctx)
     findings = []
-    for finding in surgery.examine(call.settings):
+    for finding in surgery.examine(call.settings, token=ray_token()):
         findings.append(finding)
         if not as_json:
             _print(finding)
