@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 from convoy.durations import span_text
+
+_MARKED = re.compile(r"[*_$~\[\]<>#|:{}]")
 
 TIMES = "\u00d7"
 
@@ -93,3 +96,12 @@ def span(seconds: float) -> str:
 def moment(when: datetime | None) -> str:
     """Write a moment, in UTC as it is stored; empty when there is none."""
     return "" if when is None else f"{when:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def literal(text: str) -> str:
+    """Write text so that Markdown shows it as it is: line by line, only `...` stays code."""
+    parts = text.strip().split("`")
+    if len(parts) % 2 == 0:  # an odd number of backticks: none of them means code
+        parts = [text.strip().replace("`", "\\`")]
+    parts[::2] = [_MARKED.sub(r"\\\g<0>", part).replace("\n", "  \n") for part in parts[::2]]
+    return "`".join(parts)

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-from convoy.errors import ConvoyError, RunNotFoundError, StoreAwayError
+from convoy.errors import ConvoyError, RunNotFoundError, StoreAwayError, StoreError
 from convoy.settings import load
 from convoy.store import Store
+from dashboard.formats import literal
 
 FIRST_RUN = "platform submit classify resnet18/eca --set data=digits --set recipe=digits_quick"
 """What pages without a run tell their reader to type."""
@@ -39,19 +40,22 @@ def explained() -> Iterator[None]:
     try:
         yield
     except RunNotFoundError as error:
-        st.warning(f"{error}", icon=":material/search_off:")
+        st.warning(literal(str(error)), icon=":material/search_off:")
         st.page_link("views/runs.py", label="All runs", icon=":material/list:")
     except StoreAwayError as error:
         st.warning(
-            f"**The store does not answer.** {error}\n\n"
+            f"**The store does not answer.** {literal(str(error))}\n\n"
             f"This page tries again every {_AGAIN_S} seconds.",
             icon=":material/cloud_off:",
         )
         _try_again()
+    except StoreError as error:
+        st.warning(
+            f"**There is no store to read.** {literal(str(error))}", icon=":material/database_off:"
+        )
+        _try_again()
     except ConvoyError as error:
-        st.warning(f"**Nothing to show yet.** {error}", icon=":material/database_off:")
-        st.caption("A new installation starts with this, in the folder of the project:")
-        st.code("platform init", language="bash")
+        st.warning(literal(str(error)), icon=":material/error:")
         _try_again()
 
 

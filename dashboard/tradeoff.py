@@ -23,7 +23,8 @@ _LEAST_SPAN = 0.1
 
 _HEIGHT_PX = 440
 _PLOT_WIDTH_PX, _PLOT_HEIGHT_PX, _SPOT_PX = 1160.0, 325.0, 12.0
-_CHARACTER_PX, _LINE_PX, _GAP_PX = 7.0, 16.0, 10.0
+_CHARACTER_PX, _LINE_PX = 7.0, 16.0
+_ASIDE_PX, _APART_PX = 8.0, 14.0
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,8 @@ def label_places(spots: Sequence[Spot], *, logarithmic: bool) -> list[Position]:
     for spot in spots:
         x, y = _pixels(spot, spots, logarithmic=logarithmic)
         width = _CHARACTER_PX * len(spot.label)
-        right, left = x + _GAP_PX + width / 2, x - _GAP_PX - width / 2
-        above, below = y + _GAP_PX, y - _GAP_PX
+        right, left = x + _ASIDE_PX + width / 2, x - _ASIDE_PX - width / 2
+        above, below = y + _APART_PX, y - _APART_PX
         centres: Mapping[Position, tuple[float, float]] = {
             "top right": (right, above),
             "bottom right": (right, below),

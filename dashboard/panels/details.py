@@ -10,6 +10,13 @@ from convoy.records import Run
 from dashboard import formats, repeat
 from dashboard.queries import Record
 
+_WIDTHS = {
+    "At": st.column_config.Column(width=180),
+    **{
+        name: st.column_config.Column(width=90)
+        for name in ("Attempt", "From", "To", "Phase", "Outcome", "Failure", "Node", "From step")
+    },
+}
 _RATIO = f"%.2f{formats.TIMES}"
 
 
@@ -107,6 +114,7 @@ def _attempts(record: Record) -> None:
             height="content",
             placeholder="",
             alt="Attempts",
+            column_config=_WIDTHS | {"Error": st.column_config.Column(width=330)},
         )
     st.markdown("**History**")
     st.dataframe(
@@ -123,6 +131,7 @@ def _attempts(record: Record) -> None:
         height="content",
         placeholder="",
         alt="History",
+        column_config=_WIDTHS | {"Why": st.column_config.Column(width=700)},
     )
 
 

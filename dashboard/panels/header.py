@@ -18,18 +18,19 @@ def draw(record: Record) -> None:
     _chips(run)
     _progress(run)
     if run.state is RunState.FAILED:
-        st.error(run.failure_text or "It failed without a word.", icon=":material/error:")
+        text = formats.literal(run.failure_text) or "It failed without a word."
+        st.error(text, icon=":material/error:")
     elif run.state is RunState.QUEUED:
-        st.info(progress_text(run), icon=":material/hourglass_top:")
+        st.info(formats.literal(progress_text(run)), icon=":material/hourglass_top:")
     _figures(record)
 
 
 def _chips(run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.badge(run.state.value, color=palette.STATES[run.state])
-        st.markdown(f"**{rows.what(run)}**")
+        st.markdown(f"**{formats.literal(rows.what(run))}**")
         about = [run.kind, run.data, run.recipe, run.study and f"study {run.study}"]
-        st.caption(" · ".join(filter(None, [*about, f"by {run.owner}"])))
+        st.caption(formats.literal(" · ".join(filter(None, [*about, f"by {run.owner}"]))))
 
 
 def _progress(run: Run) -> None:
@@ -44,7 +45,7 @@ def _progress(run: Run) -> None:
     if run.state is RunState.SUCCEEDED:
         st.caption(text)
     else:
-        st.progress(rows.progress(run), text=text or run.state.value)
+        st.progress(rows.progress(run), text=formats.literal(text) or run.state.value)
 
 
 def _figures(record: Record) -> None:

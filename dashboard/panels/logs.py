@@ -15,6 +15,7 @@ from dashboard.queries import Record
 
 LINES_KEPT = 2000
 _LINES_SHOWN = 500
+_LINES_IN_SIGHT = 16
 _HEIGHT_PX = 420
 
 
@@ -60,15 +61,24 @@ def draw(store: Store, record: Record) -> None:
         st.caption("No line yet.")
         return
     chosen = _choose(tail)
-    several = len({(line.attempt, line.rank) for line in chosen}) > 1
-    text = "\n".join(
-        f"{line.attempt}.{line.rank} │ {line.text}" if several else line.text
-        for line in chosen[-_LINES_SHOWN:]
-    )
-    with st.container(height=min(_HEIGHT_PX, 60 + 22 * len(chosen)), autoscroll=True, border=False):
+    text = "\n".join(_marked(chosen)[-_LINES_SHOWN:])
+    long = len(chosen) > _LINES_IN_SIGHT
+    with st.container(height=_HEIGHT_PX if long else "content", autoscroll=long, border=False):
         st.code(text, language=None, wrap_lines=True)
     if len(chosen) > _LINES_SHOWN:
         st.caption(f"The last {_LINES_SHOWN} lines; all of them: `platform logs {record.run.id}`")
+
+
+def _marked(lines: Sequence[Line]) -> list[str]:
+    """Return the texts; each says its attempt and its rank where these are not all the same."""
+    attempts = len({line.attempt for line in lines}) > 1
+    ranks = len({line.rank for line in lines}) > 1
+    return [
+        (f"attempt {line.attempt} │ " if attempts else "")
+        + (f"rank {line.rank} │ " if ranks else "")
+        + line.text
+        for line in lines
+    ]
 
 
 def _read(store: Store, run_id: int) -> Tail:

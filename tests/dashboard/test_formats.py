@@ -74,3 +74,16 @@ def test_more_methods_than_colours_still_have_one_each() -> None:
 def test_a_series_has_the_same_colour_every_time() -> None:
     assert palette.of_series("val_loss") != palette.of_series("train_loss")
     assert palette.of_series("anything") == palette.of_series("anything")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("no file /a_b/*_c", r"no file /a\_b/\*\_c"),
+        ("type `platform logs 3_4`", "type `platform logs 3_4`"),
+        ("one ` alone_", r"one \` alone\_"),
+        ("first\nsecond", "first  \nsecond"),
+    ],
+)
+def test_text_of_others_is_shown_as_it_is(text: str, shown: str) -> None:
+    assert formats.literal(text) == shown
