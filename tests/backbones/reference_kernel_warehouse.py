@@ -124,18 +124,17 @@ def _normalise(hidden: Tensor, state: Mapping[str, Tensor], layer: Layer) -> Ten
 
 def _attention(row: Tensor, layer: Layer) -> Tensor:
     """Contrasting: each logit over the sum of absolute values, dummy cell included."""
-    total = sum((value.abs() for value in row), torch.zeros((), dtype=torch.float64))
-    return (1 - layer.temperature) * row / (total + 1e-3)
+    return (1 - layer.temperature) * row / (row.abs().sum() + 1e-3)
 
 
 def _kernel(alpha: list[Tensor], cells: Tensor, layer: Layer) -> Tensor:
     kernel = torch.zeros(layer.kernel, dtype=torch.float64)
     starts = startup(layer)
     for i, (row, column, p, q) in enumerate(mixtures(layer)):
-        mixed = torch.zeros(layer.cell, dtype=torch.float64)
-        for j in range(layer.cells):
-            weight = alpha[i][j] + (layer.temperature if starts[i] == j else 0.0)
-            mixed = mixed + weight * cells[:, j].reshape(layer.cell)
+        start = starts[i]
+        mixed = (alpha[i][:-1].reshape(1, -1, 1) * cells).sum(1)
+        if start is not None:
+            mixed = mixed + layer.temperature * cells[:, start]
         here = torch.zeros(layer.kernel, dtype=torch.float64)
         here[p : p + layer.cell[0], q : q + layer.cell[1], row, column] = 1
         spread = torch.zeros(layer.kernel, dtype=torch.float64)

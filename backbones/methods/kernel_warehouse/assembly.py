@@ -41,7 +41,7 @@ class Assembly(nn.Module):
         Returns:
             (N, O, C / groups, k, k) kernels, each in channels-last order.
         """
-        alpha_NPSQK = alpha.to(cells.dtype).reshape(len(alpha), *self.grid, -1).transpose(1, 2)
+        alpha_NPSQK = alpha.to(cells.dtype).reshape(alpha.shape[0], *self.grid, -1).transpose(1, 2)
         if torch.is_grad_enabled() and (alpha.requires_grad or cells.requires_grad):
             mixed_NPoSQi = _in_one_product(alpha_NPSQK, cells)
         else:

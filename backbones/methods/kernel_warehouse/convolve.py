@@ -31,7 +31,7 @@ def convolve(
     Returns:
         (N, O, H', W'), in the memory format of `x`.
     """
-    if kernels.shape[-2:] == (1, 1) and padding == (0, 0) and groups == 1 and len(x) > 1:
+    if kernels.shape[-2:] == (1, 1) and padding == (0, 0) and groups == 1 and x.shape[0] > 1:
         return _pointwise(x[:, :, :: stride[0], :: stride[1]], kernels[..., 0, 0])
     if x.device.type == "cpu" and groups == 1 and not torch.compiler.is_compiling():
         # many small groups are slow here, and each of these products is large enough by itself

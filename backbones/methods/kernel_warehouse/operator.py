@@ -10,6 +10,7 @@ it.
 
 from __future__ import annotations
 
+import abc
 import math
 from collections.abc import Sequence
 
@@ -82,7 +83,7 @@ class Warehouse(nn.Module):
         return " x ".join(map(str, self.cells.shape))
 
 
-class _Layer(nn.Module):
+class _Layer(nn.Module, abc.ABC):
     """What convolution and linear layer share: kernels from the pooled input."""
 
     def __init__(
@@ -105,19 +106,22 @@ class _Layer(nn.Module):
         kernels: Tensor = self.assembly(alpha, self.warehouse.cells)
         return kernels
 
-    def images_at_once(self, images: int) -> int:
-        """Count the images whose kernels stay in a cache between assembly and use.
+    def apply_kernels(self, x: Tensor, alpha: Tensor) -> Tensor:
+        """Apply (N, mixtures, n) weights of cells to (N, ...) inputs.
 
-        Where gradients are recorded every kernel is kept anyway, and a tracer wants no loop.
+        Kernels are made for as many images at a time as a cache can hold. Where gradients are
+        recorded all are kept anyway, an accelerator wants large products, and a tracer no loop.
         """
-        if torch.is_grad_enabled() or torch.compiler.is_compiling() or not self.on_cpu:
-            return images
-        return min(images, max(1, _CACHED // self.assembly.size))
+        images = max(1, _CACHED // self.assembly.size)
+        is_plain = x.device.type == "cpu" and not torch.is_grad_enabled()
+        if torch.compiler.is_compiling() or not is_plain or x.shape[0] <= images:
+            return self.product(x, self.kernels(alpha))
+        parts = zip(torch.split(x, images), torch.split(alpha, images), strict=True)
+        return torch.cat([self.product(some, self.kernels(weights)) for some, weights in parts])
 
-    @property
-    def on_cpu(self) -> bool:
-        """Whether the cells are in main memory."""
-        return self.warehouse.cells.device.type == "cpu"
+    @abc.abstractmethod
+    def product(self, x: Tensor, kernels: Tensor) -> Tensor:
+        """Apply (N, O, C / groups, k, k) kernels to (N, ...) inputs."""
 
     def extra_repr(self) -> str:
         """Show the shape of the layer."""
@@ -133,21 +137,19 @@ class KernelWarehouseConv2d(_Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, O, H', W'); kernels depend on the mean of x over positions."""
-        alpha = self.attend(x.mean((2, 3)))
-        count = self.images_at_once(len(x))
-        parts = [
-            convolve(
-                some,
-                self.kernels(weights),
-                stride=self.site.stride,
-                padding=self.site.padding,
-                dilation=self.site.dilation,
-                groups=self.site.groups,
-            )
-            for some, weights in zip(torch.split(x, count), torch.split(alpha, count), strict=True)
-        ]
-        y = parts[0] if len(parts) == 1 else torch.cat(parts)
+        y = self.apply_kernels(x, self.attend(x.mean((2, 3))))
         return y if self.bias is None else y + self.bias.to(y.dtype).view(-1, 1, 1)
+
+    def product(self, x: Tensor, kernels: Tensor) -> Tensor:
+        """Convolve (N, C, H, W)."""
+        return convolve(
+            x,
+            kernels,
+            stride=self.site.stride,
+            padding=self.site.padding,
+            dilation=self.site.dilation,
+            groups=self.site.groups,
+        )
 
 
 class KernelWarehouseLinear(_Layer):
@@ -156,16 +158,12 @@ class KernelWarehouseLinear(_Layer):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, ..., C) to (N, ..., O); matrices depend on the mean of x over the tokens."""
         tokens = x.unsqueeze(1) if x.ndim == 2 else x.flatten(1, -2)
-        alpha = self.attend(tokens.mean(1))
-        count = self.images_at_once(len(x))
-        parts = [
-            some @ self.kernels(weights).flatten(2).transpose(1, 2)
-            for some, weights in zip(
-                torch.split(tokens, count), torch.split(alpha, count), strict=True
-            )
-        ]
-        y = (parts[0] if len(parts) == 1 else torch.cat(parts)).view(*x.shape[:-1], -1)
+        y = self.apply_kernels(tokens, self.attend(tokens.mean(1))).view(*x.shape[:-1], -1)
         return y if self.bias is None else y + self.bias.to(y.dtype)
+
+    def product(self, x: Tensor, kernels: Tensor) -> Tensor:
+        """Multiply (N, tokens, C)."""
+        return x @ kernels.flatten(2).transpose(1, 2)
 
 
 def plan(sites: Sequence[Site], settings: Settings) -> Replacements:
