@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import nn
@@ -34,6 +34,19 @@ class Anneals(Protocol):
             step: Forward passes in training before this one, counted over all epochs from 0.
             steps_per_epoch: Forward passes in an epoch.
         """
+
+
+@runtime_checkable
+class Wraps(Protocol):
+    """A replacement that goes around what stands at its path, a whole residual block, say.
+
+    What it computes from the block's input (a router) it hands to the replacements inside by an
+    object that they share. It is put in place after everything else, so that all other paths are
+    those of the plain network.
+    """
+
+    def wrap(self, module: nn.Module) -> None:
+        """Take the module that stands there; called once."""
 
 
 @dataclass(frozen=True)
@@ -123,12 +136,7 @@ def place(network: nn.Module, resolved: Resolved, found: Sequence[Site]) -> list
         name: registry.load_plan(name)(chosen[name], settings)
         for name, settings in resolved.methods
     }
-    by_name = {(site.name, slot): site for site in found for slot in site.slots}
-    for slot in _PLACING_ORDER:
-        for name in plans:
-            if registry.get(name).slot is slot:
-                for path, module in plans[name].items():
-                    _put(network, by_name[path, slot], slot, module)
+    _fill(network, plans, found)
     placed = [Placed(name, registry.get(name).slot, tuple(group)) for name, group in chosen.items()]
     for record in placed:
         logger.info(
@@ -136,6 +144,25 @@ def place(network: nn.Module, resolved: Resolved, found: Sequence[Site]) -> list
             extra={"method": record.method, "taken": len(record.sites), "of": len(found)},
         )
     return placed
+
+
+def _fill(
+    network: nn.Module, plans: Mapping[str, registry.Replacements], found: Sequence[Site]
+) -> None:
+    by_name = {(site.name, slot): site for site in found for slot in site.slots}
+    around: list[tuple[str, Wraps]] = []
+    for slot in _PLACING_ORDER:
+        for name in plans:
+            if registry.get(name).slot is not slot:
+                continue
+            for path, module in plans[name].items():
+                if isinstance(module, Wraps):
+                    around.append((path, module))
+                else:
+                    _put(network, by_name[path, slot], slot, module)
+    for path, wrapper in around:
+        wrapper.wrap(network.get_submodule(path))
+        network.set_submodule(path, cast("nn.Module", wrapper))
 
 
 def anneal(network: nn.Module, *, step: int, steps_per_epoch: int) -> None:

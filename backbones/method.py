@@ -58,6 +58,8 @@ class Method:
             place that knows it.
         presets: Network name to the settings that the paper uses on it where they differ from the
             defaults.
+        narrow: Which of the taken sites are really taken, where that depends on all of them (the
+            last blocks of a network, say). Light.
         check: Refuses settings that this set of taken sites cannot serve (raises SettingError).
             Light.
     """
@@ -70,6 +72,7 @@ class Method:
     venue: str = ""
     takes: Callable[[Site, Any], bool] = every_site
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    narrow: Callable[[Sequence[Site], Any], Sequence[Site]] | None = None
     check: Callable[[Sequence[Site], Any], None] | None = None
 
 
@@ -110,7 +113,8 @@ class Published(BaseModel):
 
 
 Replacements = Mapping[str, "nn.Module"]
-"""Site name to the module that goes there."""
+"""Site name to the module that goes there. One that wraps (see `build.Wraps`) may stand at any path
+of the plain network, such as the block of a site."""
 
 Plan = Callable[[Sequence[Site], Any], Replacements]
 

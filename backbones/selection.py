@@ -22,6 +22,8 @@ def select(
     method = registry.get(name)
     offered = [site for site in found if method.slot in site.slots]
     taken = [site for site in offered if method.takes(site, settings)]
+    if method.narrow is not None:
+        taken = list(method.narrow(taken, settings))
     if not taken:
         raise UnsupportedNetworkError(
             f"{network}/{name}: nothing to replace; {name} needs {_NEEDS[method.slot]}, "

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from backbones import method as registry
 from backbones.build import anneal, build
 from backbones.errors import SettingError, UnknownMethodError, UnsupportedNetworkError
 from backbones.resolve import resolve
@@ -34,6 +37,33 @@ def test_a_gate_follows_whatever_stands_where_the_norm_was() -> None:
     assert isinstance(place, nn.Sequential)
     assert isinstance(place[0], nn.Identity), "ghost brings its own norm"
     assert type(place[1]).__module__.startswith("backbones.methods.se")
+
+
+def test_a_replacement_can_go_around_a_block_whose_inside_is_filled_as_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Around(nn.Module):
+        block: nn.Module
+
+        def wrap(self, module: nn.Module) -> None:
+            self.block = module
+
+        def forward(self, x: Tensor) -> Tensor:
+            return -cast("Tensor", self.block(x))
+
+    real = registry.load_plan
+    monkeypatch.setattr(
+        registry,
+        "load_plan",
+        lambda name: (lambda *_: {"layer4.1": Around()}) if name == "se" else real(name),
+    )
+    network = build(f"{SMALL}/se+eca", classes=10, image_size=32)
+    around = network.get_submodule("layer4.1")
+    assert isinstance(around, Around)
+    assert type(around.block.se).__module__.startswith("backbones.methods.eca")
+    x = torch.randn(1, 256, 8, 8)
+    inside = network.get_submodule("layer4.0").eval()(x)
+    assert torch.equal(around.eval()(inside), -around.block(inside))
 
 
 def test_two_methods_that_want_one_convolution_are_refused() -> None:
