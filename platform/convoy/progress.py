@@ -20,7 +20,7 @@ from convoy.states import RunState
 SILENCE_S = 10.0
 """Without a terminal, something is said at least this often."""
 
-_BAR_WIDTH = 24
+_BAR_WIDTH = 16
 
 Look = Callable[[Sequence[Run]], None]
 
@@ -99,7 +99,9 @@ def _share(run: Run) -> float:
 
 
 def _words(run: Run) -> str:
-    return "  ".join(filter(None, (listing.progress_text(run), listing.score_text(run))))
+    words = (listing.progress_text(run), listing.score_text(run))
+    # what has ended is first of all its score, which must not be cut off
+    return "  ".join(filter(None, words[::-1] if run.state.is_final else words))
 
 
 def _summary(runs: Sequence[Run], *, elapsed_s: float) -> str:

@@ -85,15 +85,17 @@ def keep(
     children: Sequence[Child],
     *,
     tick: Callable[[], None] = lambda: None,
+    until: Callable[[], bool] = lambda: False,
 ) -> tuple[str, int]:
     """Run processes until one ends by itself, or this one is asked to (Ctrl-C, SIGTERM, SIGHUP).
 
     Args:
         children: What to run. All of them have ended when this returns.
         tick: Called a few times a second meanwhile.
+        until: Asked as often; True ends them all.
 
     Returns:
-        Name and exit status of the one that ended by itself; an empty name when we were asked.
+        Name and exit status of the one that ended by itself; an empty name when they were ended.
 
     Raises:
         LaunchError: One could not be started; the others were ended.
@@ -105,7 +107,7 @@ def keep(
         for child in children:
             output = stack.enter_context(child.log.open("ab")) if child.log else None
             group.start(child, output)
-        while not group.asked:
+        while not group.asked and not until():
             if ended := group.ended():
                 return ended
             tick()

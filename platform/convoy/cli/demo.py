@@ -68,36 +68,46 @@ def _say_parts(parts: Sequence[Part], *, again: bool) -> None:
 def _work(store: Store, parts: Sequence[Part], *, settings: Settings) -> list[Run]:
     """Keep a dispatcher until the runs have ended, and show them meanwhile."""
     from convoy import service
-    from convoy.demo import present
-    from convoy.errors import LaunchError, StoreAwayError
-    from convoy.listing import progress_text
+    from convoy.demo import are_over, present
+    from convoy.errors import StoreAwayError
     from convoy.progress import showing
 
-    runs = present(store, parts)
-    if all(run.state.is_final for run in runs):
-        return runs
     log = settings.home / LOG
     command = service.dispatch_command(settings.home, "--until-idle")
+    leads = any(dispatcher.alive and dispatcher.leads for dispatcher in store.dispatchers())
+    children = [] if leads else [service.Child("dispatcher", command, log)]
+    runs = present(store, parts)
+    if are_over(runs):
+        return runs
     with showing() as look:
 
         def tick() -> None:
+            nonlocal runs
             with suppress(StoreAwayError):
-                look(present(store, parts))
+                runs = present(store, parts)
+            look(runs)
 
-        name, status = service.keep([service.Child("dispatcher", command, log)], tick=tick)
-        runs = present(store, parts)
-        look(runs)
-    living = [run for run in runs if not run.state.is_final]
-    if living and not name:
-        say.note(f"stopped; {len(runs) - len(living)} of {len(runs)} runs are done and kept")
-        say.hint("the same command goes on with the rest", f"platform {_home(settings)}runs")
-        raise typer.Exit(130)
-    if living:
-        raise LaunchError(
-            f"the dispatcher ended with status {status} while {len(living)} runs were left "
-            f"(run {living[0].id}: {progress_text(living[0])}); its log is {log}"
-        )
+        name, status = service.keep(children, tick=tick, until=lambda: are_over(runs))
+        tick()
+    _require_all(runs, ended=name, status=status, settings=settings)
     return runs
+
+
+def _require_all(runs: Sequence[Run], *, ended: str, status: int, settings: Settings) -> None:
+    """Say how to go on when some runs are left."""
+    from convoy.errors import LaunchError
+    from convoy.listing import progress_text
+
+    left = [run for run in runs if not run.state.is_final]
+    if left and ended:
+        raise LaunchError(
+            f"the dispatcher ended with status {status} while {len(left)} runs were left "
+            f"(run {left[0].id}: {progress_text(left[0])}); its log is {settings.home / LOG}"
+        )
+    if left:
+        say.note(f"stopped; {len(runs) - len(left)} of {len(runs)} runs are done and kept")
+        say.hint("the same command goes on with the rest", f"platform {_home(settings)}runs")
+        raise typer.Exit(1)
 
 
 def _show_results(store: Store, runs: Sequence[Run], *, settings: Settings) -> None:
