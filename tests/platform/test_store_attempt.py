@@ -8,10 +8,10 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from convoy.errors import IllegalMoveError, RunNotFoundError, SupersededError
-from convoy.models import metadata
+from convoy.models import metadata, runs
 from convoy.records import Point
 from convoy.states import Failure, Outcome, Phase, RunState
 from convoy.store import Store
@@ -98,6 +98,17 @@ def test_a_superseded_attempt_changes_nothing(long_desk: Any, over: Any) -> None
         assert everything(store) == before, name
 
 
+@pytest.mark.parametrize("change", [{"attempt": 2}, {"state": RunState.QUEUED}], ids=str)
+def test_what_the_run_says_fences_even_an_attempt_that_nobody_ended(
+    long_desk: Any, change: Mapping[str, Any]
+) -> None:
+    run_id = long_desk.start().run_id
+    with long_desk.store._writing() as connection:
+        connection.execute(update(runs).where(runs.c.id == run_id).values(change))
+    with pytest.raises(SupersededError):
+        long_desk.store.renew(run_id, 1, lease_s=9)
+
+
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
 def test_a_write_for_an_attempt_or_run_that_never_was_is_refused(
     long_desk: Any, write: Write
@@ -171,6 +182,28 @@ def test_renewing_moves_the_lease_by_the_databases_clock(desk: Any) -> None:
     desk.store.renew(attempt.run_id, 1, lease_s=100)
     [renewed] = desk.store.attempts(attempt.run_id)
     assert before <= renewed.lease_until - timedelta(seconds=100) <= desk.store.now()
+
+
+def test_a_lease_counts_from_after_the_wait_for_a_lock(
+    postgres: Any, postgres_shared: str, new_run: Any
+) -> None:
+    postgres.empty(postgres_shared)
+    with Store.open(postgres.url(postgres_shared)) as store, ThreadPoolExecutor(1) as pool:
+        [run] = store.submit([new_run()])
+        term = store.lead("d", host="h", pid=1, capacity={}, lease_s=60)
+        assert term is not None
+        store.claim(run.id, dispatcher="d", term=term, deadline_s=60)
+        with store._writing() as connection:
+            connection.execute(select(runs).with_for_update())
+            renewed = pool.submit(store.renew, run.id, 1, lease_s=100)
+            waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            while not postgres.execute(waits):
+                assert not renewed.done()
+            held = store.now()
+        assert renewed.result(30).stop == ""
+        until = store.attempts(run.id)[0].lease_until
+        assert until is not None
+        assert until - timedelta(seconds=100) > held
 
 
 def test_phases_are_shown_on_the_run(desk: Any) -> None:

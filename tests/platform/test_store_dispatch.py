@@ -289,7 +289,7 @@ def test_an_attempt_is_overdue_when_its_lease_has_run_out(desk: Any) -> None:
 def test_nothing_is_overdue_for_a_full_lease_after_nobody_led(desk: Any) -> None:
     desk.start()
     lapse(desk.store)
-    ago(desk.store, leaders, "seen_at", 61)
+    ago(desk.store, leaders, "seen_at", 41)
     ago(desk.store, leaders, "lease_until", 3600)
     show(desk.store, "after the outage", lease_s=60)
     assert desk.store.overdue() == []
@@ -302,7 +302,7 @@ def test_nothing_is_overdue_for_a_full_lease_after_nobody_led(desk: Any) -> None
 def test_rounds_that_follow_each_other_give_no_such_grace(desk: Any) -> None:
     desk.start()
     lapse(desk.store)
-    ago(desk.store, leaders, "seen_at", 50)
+    ago(desk.store, leaders, "seen_at", 39)
     ago(desk.store, leaders, "lease_until", 3600)
     show(desk.store, "slow", lease_s=60)
     assert len(desk.store.overdue()) == 1

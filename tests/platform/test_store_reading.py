@@ -72,6 +72,13 @@ def test_series_come_back_point_by_point(desk: Any) -> None:
     assert desk.store.series(99) == {}
 
 
+def test_points_come_back_in_order_of_step_however_they_arrived(desk: Any) -> None:
+    run_id = desk.start().run_id
+    for steps in (range(5, 8), range(1, 3), range(3, 5)):
+        desk.store.progress(run_id, 1, points={"a": points(steps, 1.0)})
+    assert [point.step for point in desk.store.series(run_id)["a"]] == [1, 2, 3, 4, 5, 6, 7]
+
+
 def test_a_batch_of_points_is_one_row(desk: Any) -> None:
     run_id = desk.start().run_id
     desk.store.progress(run_id, 1, points={"a": points(range(10, 1000), 1.0)})

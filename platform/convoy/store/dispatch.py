@@ -36,9 +36,9 @@ class Dispatch(Reading):
     ) -> int | None:
         """Show oneself, and take or keep the leader's lease.
 
-        When nobody led for longer than an attempt's lease, or this store object lost the store
-        since the last call, attempts may have been unable to renew their leases: `overdue` then
-        gives none until a full lease has passed.
+        When nobody led for so long that attempts' leases may have run out, or this store object
+        lost the store since the last call, the silence may have been the store's and not the
+        attempts': `overdue` then gives none until a full lease of theirs has passed.
 
         Args:
             name: Of this dispatcher; another process of the same name stands by like any other.
@@ -61,7 +61,8 @@ class Dispatch(Reading):
             same = (leader.name, leader.host, leader.pid) == (name, host, pid)
             if not same and leader.lease_until > now:
                 return None
-            silent = self._was_away or now - leader.seen_at > grace
+            # Leases are renewed every third of their length, so a shorter silence ends none.
+            silent = self._was_away or now - leader.seen_at > grace * 2 / 3
             term = int(leader.term) + (0 if same else 1)
             grace_until = now + grace if silent and leader.term else leader.grace_until
             kept = {"name": name, "term": term, "grace_until": grace_until}
