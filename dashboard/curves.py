@@ -93,7 +93,7 @@ def figure(
     """
     drawing = go.Figure()
     for name in panel.names:
-        _draw(drawing, name, thin(series.get(name, ())))
+        _draw(drawing, name, points=thin(series.get(name, ())))
     for step, text in marks:
         drawing.add_vline(
             x=step,
@@ -121,7 +121,7 @@ def figure(
     return drawing
 
 
-def _draw(drawing: go.Figure, name: str, points: Sequence[Point]) -> None:
+def _draw(drawing: go.Figure, name: str, *, points: Sequence[Point]) -> None:
     steps = [point.step for point in points]
     values = [point.value for point in points]
     colour = palette.of_series(name)

@@ -138,7 +138,9 @@ def label_places(spots: Sequence[Spot], *, logarithmic: bool) -> list[Position]:
             "top left": (left, above),
             "bottom left": (left, below),
         }
-        options = {place: _box(*centres[place], width, _LINE_PX) for place in _POSITIONS}
+        options = {
+            place: _box(centres[place], width=width, height=_LINE_PX) for place in _POSITIONS
+        }
         chosen = min(_POSITIONS, key=lambda place: _covered(options[place], boxes))
         boxes.append(options[chosen])
         places.append(chosen)
@@ -148,7 +150,8 @@ def label_places(spots: Sequence[Spot], *, logarithmic: bool) -> list[Position]:
 _Box = tuple[float, float, float, float]
 
 
-def _box(x: float, y: float, width: float, height: float) -> _Box:
+def _box(centre: tuple[float, float], *, width: float, height: float) -> _Box:
+    x, y = centre
     return (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
 
 
@@ -169,7 +172,7 @@ def _drawn(spot: Spot, spots: Sequence[Spot], *, logarithmic: bool) -> list[_Box
     """Return what a spot itself covers: its symbol and its interval."""
     x, y = _pixels(spot, spots, logarithmic=logarithmic)
     low, high = (_y_pixel(end, spots) for end in spot.ends)
-    return [_box(x, y, _SPOT_PX, _SPOT_PX), (x - 3, low, x + 3, high)]
+    return [_box((x, y), width=_SPOT_PX, height=_SPOT_PX), (x - 3, low, x + 3, high)]
 
 
 def _line(spots: Sequence[Spot], *, logarithmic: bool) -> list[_Box]:

@@ -116,6 +116,10 @@ def _attempts(record: Record) -> None:
             alt="Attempts",
             column_config=_WIDTHS | {"Error": st.column_config.Column(width=330)},
         )
+    _history(record)
+
+
+def _history(record: Record) -> None:
     st.markdown("**History**")
     st.dataframe(
         (

@@ -48,7 +48,7 @@ def fill(store: Store) -> dict[str, int]:
     store_runs["failed"] = _failed(store, term)
     store_runs["running"] = _running(store, term)
     store_runs["queued"] = _queued(store)
-    cancelled = _submit(store, backbone="resnet18(stem=small)/eca", seed=9)
+    cancelled = submit(store, backbone="resnet18(stem=small)/eca", seed=9)
     store_runs["cancelled"] = store.request_cancel(cancelled.id).id
     return store_runs
 
@@ -70,23 +70,28 @@ def classify(
     gain: float = 0.0,
 ) -> int:
     """Train a backbone to the end; return the run's number."""
-    top1 = ENTRIES[backbone][0] + SPREAD[seed] + gain
-    run = _submit(store, backbone=backbone, seed=seed, recipe=recipe)
-    attempt = _start(store, run, term)
-    _train(store, attempt, steps=range(1, STEPS + 1), top1_pct=top1)
-    store.add_checkpoint(
-        run.id, attempt.number, step=STEPS, path=f"runs/{run.id}/ckpt", size_mib=4.2
-    )
-    store.add_artifact(run.id, attempt.number, name="series.csv", path="series.csv", size_mib=0.1)
-    store.end(run.id, attempt.number, outcome=Outcome.SUCCEEDED, result=_result(run, top1_pct=top1))
+    top1_pct = ENTRIES[backbone][0] + SPREAD[seed] + gain
+    run = submit(store, backbone=backbone, seed=seed, recipe=recipe)
+    attempt = start(store, run, term)
+    train(store, attempt, steps=range(1, STEPS + 1), top1_pct=top1_pct)
+    finish(store, run, attempt, top1_pct=top1_pct)
     return run.id
+
+
+def finish(store: Store, run: Run, attempt: Attempt, *, top1_pct: float) -> None:
+    """Keep what a training run keeps, and end it well."""
+    place = (run.id, attempt.number)
+    store.add_checkpoint(*place, step=STEPS, path=f"runs/{run.id}/ckpt", size_mib=4.2)
+    store.add_artifact(*place, name="series.csv", path="series.csv", size_mib=0.1)
+    result = _result(run, top1_pct=top1_pct)
+    store.end(*place, outcome=Outcome.SUCCEEDED, result=result)
 
 
 def benchmark(store: Store, term: int, *, backbone: str) -> int:
     """Measure a backbone; return the run's number."""
     _, params, madds, p50, ratio = ENTRIES[backbone]
-    run = _submit(store, backbone=backbone, seed=0, recipe="", kind="benchmark")
-    attempt = _start(store, run, term)
+    run = submit(store, backbone=backbone, seed=0, recipe="", kind="benchmark")
+    attempt = start(store, run, term)
     rows = [
         {
             "device": DEVICE,
@@ -116,23 +121,23 @@ def benchmark(store: Store, term: int, *, backbone: str) -> int:
 
 
 def _resumed(store: Store, term: int) -> int:
-    run = _submit(store, backbone="resnet18(stem=small)/se", seed=7)
-    first = _start(store, run, term)
-    _train(store, first, steps=range(1, 81), top1_pct=97.0)
+    run = submit(store, backbone="resnet18(stem=small)/se", seed=7)
+    first = start(store, run, term)
+    train(store, first, steps=range(1, 81), top1_pct=97.0)
     store.add_checkpoint(run.id, first.number, step=80, path="a/80", size_mib=4.2)
     store.end(
         run.id, first.number, outcome=Outcome.LOST, failure=Failure.NODE_LOST, error="lease ran out"
     )
     store.release(run.id, first.number)
-    second = _start(store, run, term)
-    _train(store, second, steps=range(81, 121), top1_pct=97.4)
+    second = start(store, run, term)
+    train(store, second, steps=range(81, 121), top1_pct=97.4)
     return run.id
 
 
 def _failed(store: Store, term: int) -> int:
-    run = _submit(store, backbone="resnet18(stem=small)/conv", seed=5)
-    attempt = _start(store, run, term)
-    _train(store, attempt, steps=range(1, 31), top1_pct=40.0)
+    run = submit(store, backbone="resnet18(stem=small)/conv", seed=5)
+    attempt = start(store, run, term)
+    train(store, attempt, steps=range(1, 31), top1_pct=40.0)
     store.end(
         run.id,
         attempt.number,
@@ -144,19 +149,19 @@ def _failed(store: Store, term: int) -> int:
 
 
 def _running(store: Store, term: int) -> int:
-    run = _submit(store, backbone="resnet18(stem=small)/ghost", seed=4)
-    attempt = _start(store, run, term)
-    _train(store, attempt, steps=range(1, 90), top1_pct=95.0)
+    run = submit(store, backbone="resnet18(stem=small)/ghost", seed=4)
+    attempt = start(store, run, term)
+    train(store, attempt, steps=range(1, 90), top1_pct=95.0)
     return run.id
 
 
 def _queued(store: Store) -> int:
-    run = _submit(store, backbone="convnext_tiny/conv", seed=0, cpus=64)
+    run = submit(store, backbone="convnext_tiny/conv", seed=0, cpus=64)
     store.explain_waiting({run.id: (Waiting.NEVER_FITS, "needs 64 cores, the largest node has 2")})
     return run.id
 
 
-def _submit(
+def submit(
     store: Store,
     *,
     backbone: str,
@@ -165,6 +170,7 @@ def _submit(
     kind: str = "classify",
     cpus: float = 1.0,
 ) -> Run:
+    """Submit a run."""
     spec: dict[str, Any] = {"backbone": backbone, "seed": seed}
     if kind == "classify":
         spec |= {"data": "digits", "recipe": {"name": recipe, "epochs": EPOCHS}}
@@ -182,7 +188,8 @@ def _submit(
     return store.submit([new])[0]
 
 
-def _start(store: Store, run: Run, term: int) -> Attempt:
+def start(store: Store, run: Run, term: int) -> Attempt:
+    """Claim a run and begin its next attempt."""
     attempt = store.claim(run.id, dispatcher="desk", term=term, deadline_s=3600)
     assert attempt is not None
     environment = {"torch": "2.15.0", "device": "cpu"}
@@ -196,7 +203,8 @@ def _start(store: Store, run: Run, term: int) -> Attempt:
     return attempt
 
 
-def _train(store: Store, attempt: Attempt, *, steps: Sequence[int], top1_pct: float) -> None:
+def train(store: Store, attempt: Attempt, *, steps: Sequence[int], top1_pct: float) -> None:
+    """Tell steps of a training that goes towards `top1_pct`."""
     now = datetime.now(UTC)
     losses = [
         Point(step, None, 2.3 * math.exp(-step / 60) + 0.05 * math.sin(step), now) for step in steps

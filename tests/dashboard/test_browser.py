@@ -203,6 +203,23 @@ def test_pages_follow_the_store_without_a_reload(
     store.close()
 
 
+def test_the_page_of_a_run_follows_it_to_its_end(
+    page: Page, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    store = store_of(tmp_path)
+    run = filling.submit(store, backbone=next(iter(filling.ENTRIES)), seed=0)
+    attempt = filling.start(store, run, filling.lead(store))
+    with serving(tmp_path, log=tmp_path_factory.mktemp("live") / "log") as address:
+        visit(page, f"{address}/run?run={run.id}")
+        filling.train(store, attempt, steps=range(1, 121), top1_pct=97.0)
+        expect(page.get_by_test_id("stProgress")).to_contain_text("step 120 of 200")
+        expect(page.get_by_test_id("stPlotlyChart")).to_have_count(3)
+        filling.finish(store, run, attempt, top1_pct=97.0)
+        expect(page.get_by_role("heading", name="Result")).to_be_visible()
+        expect(page.get_by_test_id("stProgress")).to_have_count(0)
+    store.close()
+
+
 def _click_row(page: Page, number: int, *, x: float = 200) -> None:
     """Click into a row of the first table; the cells are drawn, so by where they are."""
     canvas = first_table(page).get_by_test_id("data-grid-canvas")
