@@ -77,6 +77,7 @@ class Site:
         act: Dotted path of the activation that follows that normalisation, empty when none does.
         act_type: ``relu``, ``relu6``, ``silu``, ``gelu``, ... of that activation, empty when none
             follows.
+        block_in_channels: Channels of what comes into the residual block; 0 outside blocks.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Site:
     norm: str = ""
     act: str = ""
     act_type: str = ""
+    block_in_channels: int = 0
 
     @property
     def is_depthwise(self) -> bool:

@@ -211,6 +211,7 @@ def _layer_site(call: Call, calls: Sequence[Call], plan: _Plan) -> Site:
         norm=norm.name if norm is not None else "",
         act=act.name if act is not None else "",
         act_type=_act_type(act, norm),
+        block_in_channels=_depth(block.in_shape) if block is not None else 0,
         **shape,  # type: ignore[arg-type]  # the mapping holds this class's own fields
     )
 
@@ -262,6 +263,7 @@ def _block_site(block: Call, plan: _Plan) -> Site:
         block_name=block.name,
         kind="block",
         in_channels=_depth(block.in_shape),
+        block_in_channels=_depth(block.in_shape),
         out_channels=_depth(block.out_shape),
         stride=(max(1, in_size[0] // out_size[0]), max(1, in_size[1] // out_size[1])),
         in_size=in_size,
@@ -297,6 +299,7 @@ def _gate_site(block: Call, calls: Sequence[Call], plan: _Plan) -> Site | None:
         block_name=block.name,
         kind="gate",
         in_channels=place.out_shape[1],
+        block_in_channels=_depth(block.in_shape),
         out_channels=place.out_shape[1],
         in_size=size,
         out_size=size,
