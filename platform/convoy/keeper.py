@@ -229,18 +229,26 @@ def main() -> None:
     process = Watched(charge.pid)
     store = insist(lambda: Store.open(charge.store_url), patience_s=3600.0)
     keeper = Keeper(charge, store, process)
-    words: list[str] = []
-    while "bye" not in words and process.is_alive():
-        keeper.tick()
-        words = []
-        if process.wait([0], timeout_s=TICK_S):
-            words = os.read(0, 4096).decode().split() or ["bye"]
-        if "drain" in words:
-            keeper.drain()
-            print("ok", flush=True)  # noqa: T201 (the answer on the pipe)
-    if "bye" not in words:
+    if not _said_goodbye(keeper, process):
         keeper.bury()
     store.close()
+
+
+def _said_goodbye(keeper: Keeper, process: Watched) -> bool:
+    """Keep until the attempt says ``bye`` or its process is gone; return whether it has said it."""
+    while process.is_alive():
+        keeper.tick()
+        if not process.wait([0], timeout_s=TICK_S):
+            continue
+        words = os.read(0, 4096).decode().split()
+        if "bye" in words:
+            return True
+        if not words:  # the pipe is closed: by the end of the process, or by one that lives on
+            process.wait([], timeout_s=BYE_S)
+            return process.is_alive()
+        keeper.drain()
+        print("ok", flush=True)  # noqa: T201 (the answer on the pipe)
+    return False
 
 
 def _first_line() -> bytes:

@@ -106,20 +106,23 @@ class ClusterLauncher:
         alone = order.resources.workers == 1
         options: dict[str, Any] = {
             "name": order.name,
+            "namespace": self._namespace,
             "num_cpus": order.resources.cpus if alone else 0,
             "num_gpus": order.resources.gpus if alone else 0,
             "max_restarts": 0,
             "max_task_retries": 0,
         }
         if not self._local:
-            options |= {"lifetime": "detached", "namespace": self._namespace}
+            options["lifetime"] = "detached"
             if order.node:
                 options["scheduling_strategy"] = self._on(order.node)
         with _translated(f"attempt {order.name} could not be started"):
             try:
                 actor: Any = ray.remote(AttemptActor).options(**options).remote()
-            except ValueError:  # the name is taken: it has been started before
-                return
+            except ValueError as error:  # the name is taken
+                if self._is_named(order.name):
+                    return
+                raise LaunchError(f"attempt {order.name} has been there and is gone") from error
             actor.execute.remote(order)
         self._handles[order.name] = actor
 
@@ -131,8 +134,7 @@ class ClusterLauncher:
         if self._local and name not in self._handles:
             return None
         try:
-            # `get_actor` would go on to return a handle that it has once seen, of a dead actor too.
-            return name in list_named_actors()
+            return self._is_named(name)
         except (RayError, RuntimeError):
             return None
 
@@ -155,6 +157,14 @@ class ClusterLauncher:
         ray.shutdown()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _is_named(self, name: str) -> bool:
+        """Return whether a living actor has the name.
+
+        `get_actor` would go on to return a handle that it has once seen, of a dead actor too.
+        """
+        found = list_named_actors(all_namespaces=True)
+        return {"name": name, "namespace": self._namespace} in found
 
     def _on(self, node: str) -> NodeAffinitySchedulingStrategy:
         ids = {_node(found, local=False).name: found["NodeID"] for found in _nodes()}
