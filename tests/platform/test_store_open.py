@@ -119,6 +119,27 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     assert file.read_text().startswith("this is a diary")
 
 
+def test_a_damaged_file_says_how_to_look_at_it(tmp_path: Path) -> None:
+    file = tmp_path / "store.db"
+    Store.create(url_of(file)).close()
+    pages = bytearray(file.read_bytes())
+    pages[4096:] = b"\xff" * (len(pages) - 4096)
+    file.write_bytes(pages)
+    with pytest.raises(StoreError, match="is damaged; look with `sqlite3"):
+        Store.open(url_of(file))
+
+
+def test_a_full_disk_says_so_and_leaves_nothing_half_done(tmp_path: Path, new_run: Any) -> None:
+    with Store.create(url_of(tmp_path / "store.db")) as store:
+        with store._writing() as connection:  # the pool gives this one connection to all below
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 5}").close()
+        with pytest.raises(StoreError, match="the disk is full; free some space"):
+            store.submit([new_run()] * 1000)
+        assert store.runs() == []
+        store.submit([new_run()])
+
+
 def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot be opened"):
         Store.open(url_of(tmp_path))

@@ -18,6 +18,13 @@ from convoy.store.move import fence, note, plain, superseded
 from convoy.store.reading import Reading
 from convoy.store.row import AnyRow
 
+FULL_CHUNK_BYTES = 4096
+"""A chunk of series that is larger is left alone, and a new one is begun.
+
+Some 500 points. An attempt that reports a few of them every second for days fills hundreds of rows,
+not hundreds of thousands, and each report rewrites no more than this.
+"""
+
 
 class AttemptWrites(Reading):
     """Each call names the run and the attempt's number.
@@ -102,7 +109,7 @@ class AttemptWrites(Reading):
         eta_s: float | None = None,
         points: Mapping[str, Sequence[Point]] | None = None,
     ) -> Requests:
-        """Record progress and a batch of points, in one compressed chunk a call.
+        """Record progress and a batch of points, which go into compressed chunks.
 
         What is None stays as it was. The run's last and best values follow from the points.
 
@@ -239,14 +246,24 @@ def _newest_step(connection: Connection, run: AnyRow) -> int | None:
 def _add_points(
     connection: Connection, attempt: AnyRow, points: Mapping[str, Sequence[Point]]
 ) -> None:
+    """Add points to the attempt's newest chunk, or to a new one when that is full."""
     steps = [point.step for series in points.values() for point in series]
+    this = (series_chunks.c.run_id == attempt.run_id) & (series_chunks.c.attempt == attempt.number)
+    newest = select(series_chunks).where(this).order_by(series_chunks.c.id.desc()).limit(1)
+    chunk = connection.execute(newest).one_or_none()
+    if chunk is None or len(chunk.body) > FULL_CHUNK_BYTES:
+        values = {"first_step": min(steps), "last_step": max(steps), "body": pack_points(points)}
+        connection.execute(
+            insert(series_chunks).values(run_id=attempt.run_id, attempt=attempt.number, **values)
+        )
+        return
     connection.execute(
-        insert(series_chunks).values(
-            run_id=attempt.run_id,
-            attempt=attempt.number,
-            first_step=min(steps),
-            last_step=max(steps),
-            body=pack_points(points),
+        update(series_chunks)
+        .where(series_chunks.c.id == chunk.id)
+        .values(
+            first_step=min(*steps, chunk.first_step),
+            last_step=max(*steps, chunk.last_step),
+            body=pack_points(points, onto=chunk.body),
         )
     )
 

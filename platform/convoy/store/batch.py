@@ -31,20 +31,22 @@ def unpack_json(body: bytes) -> Any:
     return json.loads(unpack_text(body))
 
 
-def pack_points(points: Mapping[str, Sequence[Point]]) -> bytes:
-    """Compress points column by column, which takes a third of the room of row by row."""
-    return pack_json(
-        {
-            name: {
-                "step": [point.step for point in series],
-                "epoch": [point.epoch for point in series],
-                "value": [point.value for point in series],
-                "at": [round(point.at.timestamp(), 3) for point in series],
-            }
-            for name, series in points.items()
-            if series
-        }
-    )
+def pack_points(points: Mapping[str, Sequence[Point]], *, onto: bytes | None = None) -> bytes:
+    """Compress points column by column, which takes a third of the room of row by row.
+
+    Args:
+        points: By series.
+        onto: An earlier batch that they are added to.
+    """
+    batch: dict[str, dict[str, list[Any]]] = {} if onto is None else unpack_json(onto)
+    for name, series in points.items():
+        if series:
+            columns = batch.setdefault(name, {"step": [], "epoch": [], "value": [], "at": []})
+            columns["step"] += [point.step for point in series]
+            columns["epoch"] += [point.epoch for point in series]
+            columns["value"] += [point.value for point in series]
+            columns["at"] += [round(point.at.timestamp(), 3) for point in series]
+    return pack_json(batch)
 
 
 def merge_points(bodies: Iterable[bytes], names: Sequence[str]) -> dict[str, list[Point]]:
