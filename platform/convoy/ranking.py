@@ -92,12 +92,17 @@ def _unsettled(group: Group, pair: tuple[str, str]) -> list[str]:
     return [f"latency did not come to rest: {', '.join(names)}"] if names else []
 
 
+_NOISE = {True: ", within noise", False: ", beyond noise", None: ""}
+
+
 def _published_text(row: Row) -> str:
-    beside = row.published[0]
+    beside = next(
+        (one for one in row.published if one.top1_difference is not None), row.published[0]
+    )
     printed = f"top-1 {beside.row.top1_pct:g} %" if beside.row.top1_pct is not None else "no top-1"
     verdict = ""
     if beside.top1_difference is not None:
-        noise = {True: ", within noise", False: ", beyond noise"}.get(bool(beside.within_noise), "")
+        noise = _NOISE[beside.within_noise]
         verdict = f"; ours differs by {beside.top1_difference:+.2f}{noise}"
     known = f"; {'; '.join(beside.differences)}" if beside.differences else ""
     return f"published, {row.backbone}: {printed} ({beside.row.source}){verdict}{known}"

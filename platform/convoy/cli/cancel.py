@@ -29,7 +29,7 @@ def cancel(
             except (IllegalMoveError, RunNotFoundError) as error:
                 refused.append(str(error))
     if as_json:
-        say.answer(runs)
+        say.answer_runs(runs)
     else:
         for run in runs:
             how = "is cancelled" if run.state.is_final else "was asked to stop; it saves first"

@@ -35,6 +35,9 @@ def runs(
     ] = "",
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 30,
     watch: Annotated[bool, typer.Option("--watch", help="Show it anew every 2 s.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print the numbers of the runs alone.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List runs, newest first, with progress, scores, and why each one waits."""
@@ -49,7 +52,10 @@ def runs(
     )
     with invocation.of(ctx).store() as store:
         if as_json:
-            say.answer(store.runs(which, limit=limit))
+            say.answer_runs(store.runs(which, limit=limit))
+        elif quiet:
+            for run in store.runs(which, limit=limit):
+                say.line(str(run.id))
         elif watch:
             _watch(store, which, limit=limit)
         else:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from convoy.records import Run
 
 
 def line(text: str = "") -> None:
@@ -31,6 +34,15 @@ def hint(*commands: str) -> None:
 def answer(value: Any) -> None:
     """Print a value as JSON and nothing else."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=plain))
+
+
+def answer_runs(runs: Iterable[Run]) -> None:
+    """Print runs as JSON, without the text of what was changed in the code; `show` has that."""
+    answer([{**plain(run), "code": _without_diff(run.code)} for run in runs])
+
+
+def _without_diff(code: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in code.items() if name != "diff"}
 
 
 def plain(value: object) -> Any:

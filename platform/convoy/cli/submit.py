@@ -102,7 +102,7 @@ def enqueue(
         runs = store.submit(new)
         dispatched = any(dispatcher.alive for dispatcher in store.dispatchers())
     if as_json:
-        say.answer(runs)
+        say.answer_runs(runs)
     elif quiet:
         for run in runs:
             say.line(str(run.id))

@@ -48,7 +48,7 @@ def wait_for(
     with call.store() as store:
         runs = _wait(store, run_ids, timeout_s=timeout_s, quiet=quiet)
     if as_json:
-        say.answer(runs)
+        say.answer_runs(runs)
     living = [str(run.id) for run in runs if not run.state.is_final]
     if living and not quiet:
         say.note(f"error: time is up; still going: {', '.join(living)}")

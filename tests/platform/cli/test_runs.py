@@ -52,6 +52,11 @@ def test_filters_narrow(two: Any, filters: tuple[str, ...], ids: list[int]) -> N
     assert [run["id"] for run in two("runs", "--json", *filters).json()] == ids
 
 
+def test_quiet_lists_the_numbers_alone(two: Any) -> None:
+    answer = two("runs", "--quiet")
+    assert (answer.out, answer.err) == ("2\n1\n", "")
+
+
 def test_an_unknown_state_is_a_usage_error(two: Any) -> None:
     answer = two("runs", "--state", "runing")
     assert answer.status == 2
