@@ -15,8 +15,8 @@ from convoy.states import RunState
 from convoy.store import Store
 from convoy.submission import Wishes, prepare
 
-BACKBONES = tuple(f"resnet18(stem=small)/{method}" for method in ("conv", "eca", "se"))
-FACTS = {"image_size": 16, "classes": 10}
+BACKBONES = tuple(f"resnet18(stem=small)/{method}" for method in ("conv", "eca"))
+FACTS = {"image_size": 8, "classes": 10}
 
 
 def main(home: Path) -> None:
