@@ -5,14 +5,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from convoy import demo
-from convoy.records import Filter, Run
+from convoy.records import Run
 from convoy.states import Failure, Outcome, RunState
 from convoy.store import Store
 
@@ -88,18 +87,23 @@ def test_the_time_of_a_run_is_told_by_its_last_attempt(store: Store) -> None:
     assert demo.spans(run, []) == demo.Spans(None, None, None, None)
 
 
-def started(store_file: Path, ended: int) -> Callable[[], bool]:
-    """Whether that many runs have succeeded and another one is in its steps."""
+def read_until(process: subprocess.Popen[str], word: str) -> str:
+    """What a process says, to the first line with the word."""
+    assert process.stdout
+    said = ""
+    for line in process.stdout:
+        said += line
+        if word in line:
+            return said
+    raise AssertionError(f"it ended without having said {word!r}:\n{said}")
 
-    def look() -> bool:
-        if not store_file.exists():
-            return False
-        with Store.open(f"sqlite:///{store_file}") as store:
-            runs = store.runs(Filter(study=demo.STUDY))
-        done = sum(run.state is RunState.SUCCEEDED for run in runs)
-        return done >= ended and any(run.state is RunState.RUNNING and run.step for run in runs)
 
-    return look
+def read_all(process: subprocess.Popen[str]) -> str:
+    """What a process says until it ends."""
+    assert process.stdout
+    said = process.stdout.read()
+    process.wait()
+    return said
 
 
 @pytest.fixture
@@ -131,26 +135,22 @@ def call(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 @pytest.mark.slow
 @pytest.mark.ray
 def test_an_interrupted_demonstration_goes_on_and_a_third_call_only_shows_it(
-    tmp_path: Path, call: Callable[..., subprocess.Popen[str]]
+    call: Callable[..., subprocess.Popen[str]],
 ) -> None:
     first = call()
-    look = started(tmp_path / "home" / "store.db", 1)
-    while not look():
-        assert first.poll() is None, first.communicate()[0]
-        time.sleep(0.2)
+    read_until(first, "succeeded")
     first.send_signal(signal.SIGINT)
-    said = first.communicate(timeout=60)[0]
+    assert "runs are done and kept" in read_all(first)
     assert first.returncode == 1
-    assert "runs are done and kept" in said
 
     second = call()
-    said = second.communicate(timeout=900)[0]
+    said = read_all(second)
     assert second.returncode == 0, said
     assert re.search(r"[1-9]\d* finished earlier", said)
     for method in demo.METHODS:
         assert f"{demo.NETWORK}/{method} " in said
 
     third = call()
-    said = third.communicate(timeout=60)[0]
+    said = read_all(third)
     assert third.returncode == 0, said
     assert f"0 queued now, {2 * PAIRS} finished earlier" in said
