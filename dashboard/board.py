@@ -158,12 +158,18 @@ def runs_of(row: Row) -> list[int]:
 
 
 def published_text(row: Row) -> str | None:
-    """Return the published top-1; with its data set where that is not ours."""
-    for beside in row.published:
+    """Return the published top-1, of our data set if there is one, else with its own named."""
+    for beside in sorted(row.published, key=lambda beside: not beside.comparable):
         if beside.row.top1_pct is not None:
             elsewhere = "" if beside.comparable else f" on {beside.row.dataset}"
             return f"{beside.row.top1_pct:.2f}{elsewhere}"
     return None
+
+
+def unsettled(group: Group, protocol: Protocol | None) -> list[str]:
+    """Return the backbones whose latency under a protocol did not come to rest."""
+    latencies = ((row.backbone, latency_of(row, protocol)) for row in group.rows)
+    return [backbone for backbone, latency in latencies if latency and not latency.settled]
 
 
 def spots(group: Group, *, cost: str, protocol: Protocol | None) -> list[Spot]:

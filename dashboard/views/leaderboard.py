@@ -147,6 +147,8 @@ def _table(group: Group, *, number: int, protocol: Protocol | None) -> int | Non
     )
     intervals = "" if group.key["task"] == BENCHMARK else f"{_INTERVALS} "
     st.caption(f"{intervals}Click a row to see its runs, latencies and sources.")
+    if restless := board.unsettled(group, protocol):
+        st.caption(f":orange[:material/warning:] Latency did not settle: {', '.join(restless)}.")
     return clicked_row(chosen, first="rank", rows=len(group.rows))
 
 

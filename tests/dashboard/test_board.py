@@ -1,0 +1,82 @@
+"""The leaderboard's tables: what a cell says, and what is missing."""
+
+from __future__ import annotations
+
+import pytest
+
+from backbones.method import Published
+from convoy.comparison import Key
+from convoy.intervals import Estimate
+from convoy.latency import Latency
+from convoy.leaderboard import Accuracy, Group, Row
+from convoy.publication import Beside
+from dashboard import board
+
+KEY = Key((("task", "classify"), ("image_size", 32)), {"dataset": "digits", "recipe": "quick"})
+TWO = (("cpu", "b1"), ("cpu", "b8"))
+
+
+def beside(dataset: str, top1_pct: float | None, *, comparable: bool) -> Beside:
+    """A published row."""
+    published = Published(backbone="net/eca", dataset=dataset, top1_pct=top1_pct, source="Table 1")
+    return Beside(published, comparable, None, None, ())
+
+
+def row(method: str, *, params: int | None = 1_000_000, p50_ms: float | None = None) -> Row:
+    """A row with a score."""
+    estimate = Estimate(90.0, 1)
+    latency = () if p50_ms is None else (Latency("cpu", "b1", p50_ms, run=7, settled=False),)
+    accuracy = Accuracy({"top1": estimate}, {0: 3})
+    return Row(f"net/{method}", KEY, params=params, accuracy=accuracy, latency=latency, rank=1)
+
+
+@pytest.mark.parametrize(
+    ("published", "text"),
+    [
+        ((), None),
+        ((beside("digits", 71.0, comparable=True),), "71.00"),
+        ((beside("imagenet1k", 71.0, comparable=False),), "71.00 on imagenet1k"),
+        (
+            (beside("imagenet1k", 1.0, comparable=False), beside("digits", 2.0, comparable=True)),
+            "2.00",
+        ),
+        ((beside("digits", None, comparable=True),), None),
+    ],
+)
+def test_a_published_value_names_its_data_set_where_it_is_another(
+    published: tuple[Beside, ...], text: str | None
+) -> None:
+    assert board.published_text(Row("net/eca", KEY, published=published)) == text
+
+
+def test_columns_of_which_nothing_is_known_are_left_out() -> None:
+    table = board.table(Group(KEY, (row("conv"), row("eca"))), None)
+    assert {"published", "p50_ms", "ratio", "spread", "madds_m"}.isdisjoint(table)
+    assert table["params_m"] == [1.0, 1.0]
+
+
+def test_rows_without_the_cost_are_not_drawn() -> None:
+    group = Group(KEY, (row("conv", p50_ms=2.0), row("eca", params=None)))
+    drawn = {
+        cost: [spot.method for spot in board.spots(group, cost=cost, protocol=TWO[0])]
+        for cost in board.COSTS
+    }
+    assert drawn == {"Parameters": ["conv"], "Multiply-adds": [], "Latency": ["conv"]}
+
+
+def test_latencies_of_another_protocol_are_never_taken() -> None:
+    group = Group(KEY, (row("conv", p50_ms=2.0),))
+    assert board.spots(group, cost="Latency", protocol=TWO[1]) == []
+    assert "p50_ms" not in board.table(group, TWO[1])
+
+
+def test_latencies_that_did_not_settle_are_named() -> None:
+    group = Group(KEY, (row("conv", p50_ms=2.0), row("eca")))
+    assert board.unsettled(group, TWO[0]) == ["net/conv"]
+    assert board.unsettled(group, TWO[1]) == []
+
+
+def test_a_group_says_in_what_it_differs() -> None:
+    group = Group(KEY, (row("conv"),), {"recipe_hash": ("a", "b"), "image_size": (32, 64)})
+    assert board.differences(group).endswith("differs in recipe, image size (32, not 64).")
+    assert board.differences(Group(KEY, (row("conv"),))) == ""
