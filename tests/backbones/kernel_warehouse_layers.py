@@ -11,7 +11,7 @@ from torch import nn
 from backbones.methods.kernel_warehouse import Settings
 from backbones.methods.kernel_warehouse.operator import KernelWarehouseConv2d, plan
 from backbones.methods.kernel_warehouse.partition import partition
-from backbones.site import Role, Site, Slot
+from backbones.sites import Role, Site, Slot
 from tests.backbones.reference_kernel_warehouse import Layer
 
 

@@ -18,7 +18,7 @@ from backbones.methods.kernel_warehouse import METHOD, Settings
 from backbones.methods.kernel_warehouse.partition import Warehouse, partition
 from backbones.methods.kernel_warehouse.startup import assignment
 from backbones.resolve import resolve
-from backbones.site import Role, Site, Slot
+from backbones.sites import Role, Site, Slot
 from backbones.sites import sites
 
 RELEASED: Mapping[str, Any] = json.loads(

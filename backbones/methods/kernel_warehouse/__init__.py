@@ -15,7 +15,7 @@ from backbones.method import Method
 from backbones.methods.kernel_warehouse.layout import takes
 from backbones.methods.kernel_warehouse.partition import check
 from backbones.methods.kernel_warehouse.settings import Settings
-from backbones.site import Slot
+from backbones.sites import Slot
 
 __all__ = ["METHOD", "Settings"]
 

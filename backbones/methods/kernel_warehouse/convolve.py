@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from backbones.site import Pair
+from backbones.sites import Pair
 
 
 def convolve(

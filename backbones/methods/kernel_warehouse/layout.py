@@ -29,7 +29,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from backbones.methods.kernel_warehouse.settings import Settings
-from backbones.site import Role, Site, Slot
+from backbones.sites import Role, Site, Slot
 
 _MOBILENETV2_GROUPS = (1, 2, 3, 4, 5, 6, 6)
 """Stage of the paper for each of the network's seven settings."""

@@ -23,7 +23,7 @@ from backbones.methods.kernel_warehouse.assembly import Assembly
 from backbones.methods.kernel_warehouse.attention import Attention
 from backbones.methods.kernel_warehouse.convolve import convolve
 from backbones.methods.kernel_warehouse.settings import Settings
-from backbones.site import Site
+from backbones.sites import Site
 
 _CACHED = 2**20
 """Numbers of assembled kernels (4 MiB in single precision) that are made before they are used."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from backbones.errors import SettingError
 from backbones.methods.kernel_warehouse import layout
 from backbones.methods.kernel_warehouse.settings import Settings
-from backbones.site import Site
+from backbones.sites import Site
 
 _BUDGETS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0, 2.0, 3.0, 4.0, 8.0, 16.0)
 """Budgets that are tried when one is refused."""

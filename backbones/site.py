@@ -1,1 +1,0 @@
-from backbones.sites import *  # noqa  (temporary)
