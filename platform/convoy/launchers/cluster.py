@@ -89,6 +89,7 @@ class ClusterLauncher:
             }
         with _translated(f"Ray at {address} does not start or answer"):
             ray.init(**common)
+            self._address: str = ray.get_runtime_context().gcs_address
 
     @property
     def ends_attempts(self) -> bool:
@@ -112,6 +113,9 @@ class ClusterLauncher:
             "max_restarts": 0,
             "max_task_retries": 0,
         }
+        if not alone:
+            # Ray Train's clean-up asks "the" Ray of the machine, and gives up when there are two.
+            options["runtime_env"] = {"env_vars": {"RAY_ADDRESS": self._address}}
         if not self._local:
             options["lifetime"] = "detached"
             if order.node:

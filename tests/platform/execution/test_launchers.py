@@ -158,16 +158,32 @@ class TestRay:
         training.until(lambda: not store.live_attempts(), wait_until=wait_until, timeout_s=60)
         assert store.run(run.id).state is RunState.CANCELLED
 
-    def test_two_workers_train_together_and_stop_together(
+    def test_two_workers_train_one_network_to_its_end(
         self, training: Training, store: Store, front: Any, wait_until: Any
     ) -> None:
-        run = training.submit(LONG, workers=2)
+        run = training.submit({**RECIPE, "epochs": 2}, workers=2)
         training.until(
-            lambda: bool(store.checkpoints(run.id)), wait_until=wait_until, timeout_s=300
+            lambda: bool(store.attempts(run.id)) and not store.live_attempts(),
+            wait_until=wait_until,
+            timeout_s=300,
         )
+        done = store.run(run.id)
+        assert done.state is RunState.SUCCEEDED, front.log(run)
+        assert done.result is not None
+        assert done.result["scores"]["top1_pct"] > 0
+        assert (done.step, done.epoch) == (88, 2)
+        assert training.launcher.freed([])
+
+    @pytest.mark.slow
+    def test_two_workers_stop_together(
+        self, training: Training, store: Store, wait_until: Any
+    ) -> None:
+        run = training.submit(LONG, workers=2)
+        training.until(lambda: store.run(run.id).step > 0, wait_until=wait_until, timeout_s=300)
         store.request_cancel(run.id)
         training.until(lambda: not store.live_attempts(), wait_until=wait_until, timeout_s=120)
         assert store.run(run.id).state is RunState.CANCELLED
+        assert store.checkpoints(run.id)
         assert {piece.rank for piece in store.log(run.id)} == {0, 1}
 
     def test_what_two_workers_held_is_free_within_a_minute_of_a_kill(
