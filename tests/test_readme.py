@@ -16,22 +16,31 @@ from convoy.cli import app
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md")
 FENCE = re.compile(r"^```(?:bash|sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SPAN = re.compile(r"`(platform [^`]+)`")
 LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)")
 SHELL = {"cd", "git", "source", "export"}
 
 
 def typed_lines(page: str) -> list[str]:
-    """Commands of the fenced blocks: joined where a line goes on, without prompts and comments."""
+    """Lines of the fenced blocks, joined where one goes on, without prompts and comments."""
     blocks = "\n".join(FENCE.findall((ROOT / page).read_text("utf-8"))).replace("\\\n", " ")
     lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in blocks.split("\n"))
     return [line.removeprefix("$ ") for line in lines if line]
 
 
+def spans(page: str) -> list[str]:
+    """Commands within sentences and tables."""
+    text = FENCE.sub("", (ROOT / page).read_text("utf-8"))
+    return [span for span in SPAN.findall(text) if "..." not in span]
+
+
 def commands_of(line: str) -> list[list[str]]:
     """Words of each command of a line, without the variables that are set before it."""
-    lexer = shlex.shlex(line, posix=True, punctuation_chars="|;&")
+    inner = re.findall(r"\$\(([^)]*)\)", line)
+    lexer = shlex.shlex(re.sub(r"\$\([^)]*\)", "1", line), posix=True, punctuation_chars="|;&")
     lexer.whitespace_split = True
-    commands: list[list[str]] = [[]]
+    commands: list[list[str]] = [shlex.split(command) for command in inner]
+    commands.append([])
     for word in lexer:
         if set(word) <= set("|;&"):
             commands.append([])
@@ -41,7 +50,10 @@ def commands_of(line: str) -> list[list[str]]:
 
 
 COMMANDS = [
-    (page, words) for page in PAGES for line in typed_lines(page) for words in commands_of(line)
+    (page, words)
+    for page in PAGES
+    for line in (*typed_lines(page), *spans(page))
+    for words in commands_of(line)
 ]
 
 
@@ -67,7 +79,11 @@ def check_python(words: list[str]) -> None:
         assert (ROOT / words[0]).is_file()
 
 
-@pytest.mark.parametrize(("page", "words"), COMMANDS, ids=lambda value: "_".join(value)[:60])
+@pytest.mark.parametrize(
+    ("page", "words"),
+    COMMANDS,
+    ids=lambda value: value if isinstance(value, str) else " ".join(value)[:60],
+)
 def test_a_command_that_a_page_shows_is_understood(page: str, words: list[str]) -> None:
     name = words[0].removeprefix(".venv/bin/")
     if name == "platform":
