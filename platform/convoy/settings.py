@@ -37,7 +37,8 @@ class Settings(BaseModel):
     )
     cache: Path | None = Field(
         None,
-        description="Folder for embedded data and verdicts of data checks; None: `cache` in the home folder.",
+        description="Folder for embedded data and verdicts of data checks; "
+        "None: `cache` in the home folder.",
     )
     owner: str = Field("", description="Who submits; empty: the user's login name.")
     ray_address: str = Field(
