@@ -202,6 +202,7 @@ class Dispatcher:
             },
             overdue=frozenset((late.run_id, late.number) for late in self._store.overdue()),
             steady=time.monotonic() > self._steady_since_s + self._settings.lease_s,
+            most_workers=self._launcher.most_workers,
             progress_s=self._settings.progress_s,
         )
 

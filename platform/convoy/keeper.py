@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from convoy.errors import StoreError, SupersededError
@@ -58,7 +58,7 @@ class Charge:
         force: Whether it may end the process; not when that is also the dispatcher's.
     """
 
-    store_url: str
+    store_url: str = field(repr=False)
     run_id: int
     number: int
     rank: int

@@ -38,6 +38,7 @@ class Snapshot:
         overdue: Attempts, by run and number, whose lease or time to begin has run out; the store
             names none within a lease after an outage.
         steady: Whether the store has been there for so long that a silence is the attempt's own.
+        most_workers: How many workers a run may have here; None: any number.
         progress_s: Seconds without a step after which an attempt is ended.
     """
 
@@ -51,6 +52,7 @@ class Snapshot:
     placed: Mapping[tuple[int, int], str] = field(default_factory=dict)
     overdue: frozenset[tuple[int, int]] = frozenset()
     steady: bool = True
+    most_workers: int | None = None
     progress_s: float = 1800.0
 
 
@@ -128,8 +130,8 @@ class _Queue:
         if not self.snapshot.nodes:
             text = f"{place}; no node is up; `platform doctor` says what is wrong"
             self.waits[run.id] = (Waiting.NO_CAPACITY, text)
-        elif not Floor(self.snapshot.nodes).place(run.resources, alone=alone):
-            self.waits[run.id] = (Waiting.NEVER_FITS, self._never(run))
+        elif why := self._never(run, alone):
+            self.waits[run.id] = (Waiting.NEVER_FITS, why)
         elif nodes := self._floor.place(run.resources, alone=alone):
             self._floor.take(nodes, run.resources, alone=alone)
             self.starts.append(Start(run, nodes[0] if run.resources.workers == 1 else ""))
@@ -166,7 +168,16 @@ class _Queue:
             return True
         return False
 
-    def _never(self, run: Run) -> str:
+    def _never(self, run: Run, alone: bool) -> str:
+        """Return why a run can never start here, or nothing."""
+        most = self.snapshot.most_workers
+        if most is not None and run.resources.workers > most:
+            return (
+                f"needs {run.resources.workers} workers, this dispatcher has {most}; "
+                "dispatch on Ray, or submit it with --workers 1"
+            )
+        if Floor(self.snapshot.nodes).place(run.resources, alone=alone):
+            return ""
         has = ", ".join(describe_node(node) for node in self.snapshot.nodes[:3])
         more = f" and {len(self.snapshot.nodes) - 3} more" if len(self.snapshot.nodes) > 3 else ""
         return (

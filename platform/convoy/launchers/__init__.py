@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from convoy.records import Json
 from jobs.job import Resources
 
 
@@ -49,7 +48,6 @@ class Order:
         lease_s: Seconds that a renewal of the lease holds.
         keep_checkpoints: How many checkpoints of the run stay.
         node: Node that the scheduler chose; empty when the workers may spread.
-        code: Code version that placed it.
     """
 
     run_id: int
@@ -61,7 +59,6 @@ class Order:
     lease_s: float
     keep_checkpoints: int
     node: str = ""
-    code: Mapping[str, Json] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
@@ -80,6 +77,10 @@ class Launcher(Protocol):
     @property
     def ends_attempts(self) -> bool:
         """Whether attempts that still run end with `close`."""
+
+    @property
+    def most_workers(self) -> int | None:
+        """How many workers a run may have here; None: any number."""
 
     def capacity(self) -> Sequence[Node]:
         """Return the nodes that are up.

@@ -96,6 +96,11 @@ class ClusterLauncher:
         """Return whether the cluster is this process's own."""
         return self._local
 
+    @property
+    def most_workers(self) -> int | None:
+        """Return None: Ray Train brings up any number."""
+        return None
+
     def capacity(self) -> Sequence[Node]:
         """Return the nodes that are alive."""
         with _translated("the Ray cluster does not answer"):

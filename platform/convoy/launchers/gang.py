@@ -52,9 +52,14 @@ def run_gang(order: Order, run: Run, workdir: Path) -> Result:
         SupersededError: Another attempt has this one's place.
     """
     os.environ.update(RAY_TRAIN)
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train import (
+        FailureConfig,
+        RunConfig,
+        ScalingConfig,
+        TrainingFailedError,
+        WorkerGroupError,
+    )
     from ray.train.torch import TorchTrainer
-    from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
     storage, paths = Storage(order.storage_url), RunPaths(run.id)
     resources = {"CPU": run.resources.cpus}

@@ -25,6 +25,11 @@ class InlineLauncher:
         """Return False: none outlives `launch`."""
         return False
 
+    @property
+    def most_workers(self) -> int | None:
+        """Return 1: this process is the only one."""
+        return 1
+
     def capacity(self) -> Sequence[Node]:
         """Return this machine; its GPUs are used by what runs here, not counted."""
         memory_mib = psutil.virtual_memory().total / 2**20

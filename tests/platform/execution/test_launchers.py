@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,7 +40,10 @@ def cluster(ray_home: Path) -> Iterator[Launcher]:
 
     launcher = ClusterLauncher(Settings(home=ray_home, cpus=2.0), store_id="contract")
     yield launcher
-    launcher.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # Ray does not wait for all it ended
+        launcher.close()
+        gc.collect()
 
 
 @pytest.fixture(params=["inline", pytest.param("ray", marks=pytest.mark.ray)])

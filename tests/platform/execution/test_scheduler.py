@@ -169,6 +169,14 @@ def test_a_run_that_never_fits_says_so_and_keeps_nothing() -> None:
     assert started(decided) == [2]
 
 
+def test_several_workers_never_start_where_there_is_one_process() -> None:
+    pair = run(1, Resources(workers=2, cpus=0.5))
+    assert started(decide(pair)) == [1]
+    why, text = decide(pair, most_workers=1).waits[1]
+    assert why is Waiting.NEVER_FITS
+    assert "dispatch on Ray" in text
+
+
 def test_without_nodes_nothing_is_said_to_never_fit() -> None:
     assert decide(run(1), nodes=[]).waits[1][0] is Waiting.NO_CAPACITY
 
