@@ -215,7 +215,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     for fault in error.errors(include_url=False):
         where = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
-            known = model.model_fields if len(fault["loc"]) == 1 else ()
+            known = _fields_at(model, fault["loc"][:-1])
             hint = f"; {near(str(fault['loc'][-1]), known)}" if known else ""
             lines.append(f"{where}: no such field{hint}")
         elif fault["type"] == "missing":
@@ -226,6 +226,17 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             found = "" if whole else f" (found {fault['input']!r})"
             lines.append(f"{where or model.__name__}: {message}{found}")
     return "\n".join(lines)
+
+
+def _fields_at(model: type[BaseModel], path: Sequence[int | str]) -> Sequence[str]:
+    """Return the fields of the model that stands at a place inside another, none elsewhere."""
+    for name in path:
+        field = model.model_fields.get(str(name))
+        inner = None if field is None else field.annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return ()
+        model = inner
+    return list(model.model_fields)
 
 
 def load_run(kind: str) -> Callable[[Any, JobContext], Result]:

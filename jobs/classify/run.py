@@ -97,6 +97,9 @@ def _score(course: Course) -> Scores:
     context, trained = course.context, course.trained
     context.status(f"scoring {len(course.data.scored):,} images")
     share_buffers([trained.network, trained.scored], context)
+    # schedules are no part of a checkpoint, and the averaged network never saw a training step
+    last = trained.progress.steps * course.spec.recipe.micro_batches - 1
+    course.anneal(trained.scored, micro_step=last)
     scores = evaluate(
         trained.scored,
         course.data.scored_batches,

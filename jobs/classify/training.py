@@ -65,6 +65,15 @@ class Course:
         """Optimiser steps of the whole run."""
         return self.spec.recipe.epochs * self.data.steps_per_epoch
 
+    def anneal(self, network: nn.Module, *, micro_step: int) -> None:
+        """Set the schedules of the backbone's methods to a micro-batch of the run.
+
+        They count the micro-batches of all workers, from 0, so that their course does not depend
+        on how many workers share a step.
+        """
+        per_epoch = self.data.steps_per_epoch * self.spec.recipe.micro_batches
+        anneal(network, step=micro_step, steps_per_epoch=per_epoch)
+
 
 def make_mixing(recipe: Recipe, *, classes: int) -> Mixing | None:
     """Return the recipe's mixing of images; it draws from the global generators."""
@@ -151,11 +160,7 @@ def _loss(course: Course, batch: Batch, *, chunk: int) -> Tensor:
     if course.mixing is not None:
         with drawing(seed):
             images, targets = course.mixing(images, targets)
-    anneal(
-        course.trained.network,
-        step=micro_step,
-        steps_per_epoch=course.data.steps_per_epoch * recipe.micro_batches,
-    )
+    course.anneal(course.trained.network, micro_step=micro_step)
     torch.manual_seed(seed)
     with devices.mixed(recipe.precision, device=device):
         logits = course.parallel(images)

@@ -128,6 +128,22 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(
     assert resumed.series("train_loss") == straight.series("train_loss")[stop_at:]
 
 
+def test_a_run_stopped_before_an_evaluation_scores_with_the_schedule_where_it_was(
+    make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    # the temperature of this method is no part of its state
+    fields = {"backbone": "resnet20/kernel_warehouse"}
+    spec = make_spec(fields, epochs=1, batch_size=60, micro_batch=60)
+    straight = FolderContext(tmp_path / "straight")
+    expected = run(spec, straight)
+    broken = FolderContext(tmp_path / "broken", stop_at_step=2)
+    with pytest.raises(InterruptedRunError):
+        run(spec, broken)
+    assert broken.series("val_loss") == []
+    result = run(spec, replace(broken, stop_at_step=None, reports=[]))
+    assert without_clocks(result) == without_clocks(expected)
+
+
 def test_a_run_killed_after_any_checkpoint_goes_on_from_it(
     make_spec: MakeSpec, tmp_path: Path
 ) -> None:

@@ -46,7 +46,10 @@ def test_the_backbone_is_stored_in_canonical_form() -> None:
         ({"backbone": "resnet18/se(reducton=8)"}, "reducton"),
         ({"recipe": "digits_quik"}, "recipe: unknown recipe 'digits_quik'; did you mean digits_"),
         ({"recipe": {"base": "nope"}}, "recipe: unknown recipe 'nope'"),
-        ({"recipe": {"base": "digits_quick", "epocs": 2}}, r"recipe\.epocs: no such field"),
+        (
+            {"recipe": {"base": "digits_quick", "epocs": 2}},
+            r"recipe\.epocs: no such field; did you mean epochs",
+        ),
         ({"recipe": {"base": "digits_quick", "epochs": -1}}, r"recipe\.epochs: .*found -1"),
         ({"seed": -1}, "seed: .*found -1"),
         ({"sed": 1}, "sed: no such field; did you mean seed"),
