@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SEED = int(os.environ.get("CONVOY_TEST_SEED", "0"))
 
 # More threads, in the many processes of a test run, make everything slower. Children inherit it.
@@ -81,6 +80,8 @@ def real_images() -> Path:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of the system's browser; `make test` installs one."""
+    from dashboard.screenshots import BROWSERS
+
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         pytest.fail(

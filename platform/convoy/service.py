@@ -86,13 +86,15 @@ def keep(
     *,
     tick: Callable[[], None] = lambda: None,
     until: Callable[[], bool] = lambda: False,
+    pause_s: float = POLL_S,
 ) -> tuple[str, int]:
     """Run processes until one ends by itself, or this one is asked to (Ctrl-C, SIGTERM, SIGHUP).
 
     Args:
         children: What to run. All of them have ended when this returns.
-        tick: Called a few times a second meanwhile.
+        tick: Called again and again meanwhile.
         until: Asked as often; True ends them all.
+        pause_s: Between two times, seconds.
 
     Returns:
         Name and exit status of the one that ended by itself; an empty name when they were ended.
@@ -111,7 +113,7 @@ def keep(
             if ended := group.ended():
                 return ended
             tick()
-            time.sleep(POLL_S)
+            time.sleep(pause_s)
     return "", 0
 
 

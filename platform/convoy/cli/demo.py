@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from convoy.settings import Settings
     from convoy.store import Store
 
+LOOK_S = 1.0
+"""Pause between two looks at the runs: each costs what they could train with."""
+
 LOG = "demo-dispatcher.log"
 HEADINGS = ("queued", "starting", "preparing", "working")
 """The fields of `convoy.demo.Spans`, in their order."""
@@ -87,8 +90,11 @@ def _work(store: Store, parts: Sequence[Part], *, settings: Settings) -> list[Ru
                 runs = present(store, parts)
             look(runs)
 
-        name, status = service.keep(children, tick=tick, until=lambda: are_over(runs))
-        tick()
+        name, status = service.keep(
+            children, tick=tick, until=lambda: are_over(runs), pause_s=LOOK_S
+        )
+        runs = present(store, parts)
+        look(runs)
     _require_all(runs, ended=name, status=status, settings=settings)
     return runs
 
