@@ -28,6 +28,10 @@ def test_the_first_to_end_ends_the_others_and_is_named() -> None:
     assert service.keep(children) == ("brief", 3)
 
 
+def test_what_was_waited_for_ends_them_all() -> None:
+    assert service.keep([python("patient", PATIENT)], until=lambda: True) == ("", 0)
+
+
 def test_output_goes_into_the_log(tmp_path: Path) -> None:
     log = tmp_path / "child.log"
     service.keep([python("brief", "print('here')", log=log)])
