@@ -26,6 +26,7 @@ class Call:
         name: Dotted path.
         module: The module.
         inputs: Keys of the tensor arguments.
+        is_direct: Whether they are given one by one, not in a list.
         output: Key of the returned tensor, or None when it returned something else.
         in_shape: Shape of the first tensor argument.
         out_shape: Shape of the returned tensor.
@@ -36,6 +37,7 @@ class Call:
     name: str
     module: nn.Module
     inputs: tuple[TensorKey, ...]
+    is_direct: bool
     output: TensorKey | None
     in_shape: tuple[int, ...]
     out_shape: tuple[int, ...]
@@ -78,23 +80,26 @@ class _Recorder:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self._alive: list[Tensor] = []
-        self._open: list[tuple[int, tuple[TensorKey, ...], tuple[int, ...]]] = []
+        self._open: list[tuple[int, tuple[TensorKey, ...], bool, tuple[int, ...]]] = []
         self._clock = 0
 
     def attach(self, name: str, module: nn.Module) -> list[Any]:
         def enter(_: nn.Module, arguments: tuple[Any, ...]) -> None:
             tensors = list(_tensors(arguments))
             shape = tuple(tensors[0].shape) if tensors else ()
-            self._open.append((self._tick(), tuple(self._key(t) for t in tensors), shape))
+            keys = tuple(self._key(tensor) for tensor in tensors)
+            is_direct = not any(isinstance(item, list | tuple) for item in arguments)
+            self._open.append((self._tick(), keys, is_direct, shape))
 
         def leave(module: nn.Module, _: tuple[Any, ...], output: object) -> None:
-            begin, inputs, in_shape = self._open.pop()
+            begin, inputs, is_direct, in_shape = self._open.pop()
             tensor = output if isinstance(output, Tensor) else None
             self.calls.append(
                 Call(
                     name=name,
                     module=module,
                     inputs=inputs,
+                    is_direct=is_direct,
                     output=None if tensor is None else self._key(tensor),
                     in_shape=in_shape,
                     out_shape=() if tensor is None else tuple(tensor.shape),

@@ -77,7 +77,8 @@ class Site:
         act: Dotted path of the activation that follows that normalisation, empty when none does.
         act_type: ``relu``, ``relu6``, ``silu``, ``gelu``, ... of that activation, empty when none
             follows.
-        block_in_channels: Channels of what comes into the residual block; 0 outside blocks.
+        block_in_channels: Channels of what comes into the residual block; 0 outside blocks and for
+            a block that takes several maps.
     """
 
     name: str

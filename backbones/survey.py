@@ -211,7 +211,7 @@ def _layer_site(call: Call, calls: Sequence[Call], plan: _Plan) -> Site:
         norm=norm.name if norm is not None else "",
         act=act.name if act is not None else "",
         act_type=_act_type(act, norm),
-        block_in_channels=_depth(block.in_shape) if block is not None else 0,
+        block_in_channels=_block_depth(block),
         **shape,  # type: ignore[arg-type]  # the mapping holds this class's own fields
     )
 
@@ -263,7 +263,7 @@ def _block_site(block: Call, plan: _Plan) -> Site:
         block_name=block.name,
         kind="block",
         in_channels=_depth(block.in_shape),
-        block_in_channels=_depth(block.in_shape),
+        block_in_channels=_block_depth(block),
         out_channels=_depth(block.out_shape),
         stride=(max(1, in_size[0] // out_size[0]), max(1, in_size[1] // out_size[1])),
         in_size=in_size,
@@ -299,7 +299,7 @@ def _gate_site(block: Call, calls: Sequence[Call], plan: _Plan) -> Site | None:
         block_name=block.name,
         kind="gate",
         in_channels=place.out_shape[1],
-        block_in_channels=_depth(block.in_shape),
+        block_in_channels=_block_depth(block),
         out_channels=place.out_shape[1],
         in_size=size,
         out_size=size,
@@ -364,6 +364,11 @@ def _channels(module: nn.Module) -> tuple[int, int]:
 
 def _depth(shape: tuple[int, ...]) -> int:
     return shape[1] if len(shape) == 4 else (shape or (1,))[-1]
+
+
+def _block_depth(block: Call | None) -> int:
+    takes_one = block is not None and block.is_direct and len(block.inputs) == 1
+    return _depth(block.in_shape) if block is not None and takes_one else 0
 
 
 def _map_size(shape: tuple[int, ...], module: nn.Module) -> Pair:
