@@ -10,7 +10,6 @@ from convoy.errors import RunNotFoundError
 from convoy.records import Filter, Point
 from convoy.states import Outcome, RunState
 from convoy.store import Store
-from convoy.store.attempt import FULL_CHUNK_BYTES
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 
@@ -95,19 +94,22 @@ def test_a_batch_of_points_is_one_row(desk: Any) -> None:
         assert row[4] < 100
 
 
-def test_small_batches_share_a_row_until_it_is_full(desk: Any) -> None:
+def test_small_batches_share_a_row_until_it_is_full(
+    desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convoy.store.attempt.FULL_CHUNK_BYTES", 256)
     run_id = desk.start().run_id
-    told = {"a": points(range(1, 2001), 0.125), "b": points(range(1, 2001), 7.5)}
-    for first in range(0, 2000, 2):
+    told = {"a": points(range(1, 201), 0.125), "b": points(range(1, 201), 7.5)}
+    for first in range(0, 200, 2):
         batch = {name: series[first : first + 2] for name, series in told.items()}
         desk.store.progress(run_id, 1, points=batch)
     assert desk.store.series(run_id) == told
     with desk.store._reading() as connection:
         query = "SELECT first_step, last_step, length(body) FROM series_chunks ORDER BY id"
         rows = connection.exec_driver_sql(query).all()
-    assert 2 < len(rows) < 20
+    assert 2 < len(rows) < 50
     assert [row[0] for row in rows[1:]] == [row[1] + 1 for row in rows[:-1]]
-    assert all(row[2] < 2 * FULL_CHUNK_BYTES for row in rows)
+    assert all(row[2] < 512 for row in rows)
 
 
 def test_the_later_attempts_point_of_a_step_counts(desk: Any) -> None:
