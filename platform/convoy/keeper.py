@@ -36,8 +36,8 @@ TERM_S = 5.0
 """Between asking a superseded process to end and ending it."""
 GRACE_S = 180.0
 """How long an attempt that was asked to stop may take to save."""
-END_PATIENCE_S = 3600.0
-"""How long the end of a dead process waits for the store."""
+END_PATIENCE_S = 120.0
+"""How long the end of a dead process waits for the store; after that the lease tells."""
 FULL_PCT = 94.0
 """From this use of the host's memory on, a process that dies is taken to have died of it."""
 
@@ -227,7 +227,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     charge = Charge(**json.loads(_first_line()))
     process = Watched(charge.pid)
-    store = insist(lambda: Store.open(charge.store_url), patience_s=3600.0)
+    store = insist(lambda: Store.open(charge.store_url), patience_s=END_PATIENCE_S)
     keeper = Keeper(charge, store, process)
     if not _said_goodbye(keeper, process):
         keeper.bury()
