@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from jobs.data.augmentation import Transform
 from jobs.data.draws import drawing, seed_for
 from jobs.data.imagefolder import Sample
+from jobs.errors import DatasetError
 
 Key = tuple[int, int]
 """Epoch from 0, and index of a sample."""
@@ -59,7 +60,11 @@ class Images(Dataset[tuple[Tensor, int, int]]):
         return len(self.samples)
 
     def __getitem__(self, key: Key) -> tuple[Tensor, int, int]:
-        """Return the (3, S, S) float32 image, its label and its index."""
+        """Return the (3, S, S) float32 image, its label and its index.
+
+        Raises:
+            DatasetError: The file is gone or was changed since it was checked.
+        """
         epoch, index = key
         image = self._image(index)
         with drawing(seed_for("augment", self._seed, epoch, index)):
@@ -68,8 +73,14 @@ class Images(Dataset[tuple[Tensor, int, int]]):
     def _image(self, index: int) -> Image.Image:
         if self._kept is not None and index in self._kept:
             return self._kept[index]
-        with Image.open(self.root / self.samples[index].path) as file:
-            image = file.convert("RGB")
+        path = self.root / self.samples[index].path
+        try:
+            with Image.open(path) as file:
+                image = file.convert("RGB")
+        except OSError as error:
+            raise DatasetError(
+                f"image {path} was sound when the data were checked and cannot be read now: {error}"
+            ) from error
         if self._kept is not None:
             self._kept[index] = image
         return image

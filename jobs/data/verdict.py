@@ -121,9 +121,16 @@ def _signature(listing: Listing) -> str:
     digest = hashlib.sha256(_FORMAT.encode())
     for name in SPLITS:
         for sample in listing.split(name):
-            info = (listing.root / sample.path).stat()
-            digest.update(f"{sample.path}\0{info.st_size}\0{info.st_mtime_ns}\n".encode())
+            digest.update(f"{sample.path}\0{_stat(listing.root / sample.path)}\n".encode())
     return digest.hexdigest()[:32]
+
+
+def _stat(file: Path) -> str:
+    try:
+        info = file.stat()
+    except OSError:  # a link to nowhere: found unreadable when it is read
+        return "none"
+    return f"{info.st_size}\0{info.st_mtime_ns}"
 
 
 def _read_all(listing: Listing, *, threads: int, status: Callable[[str], None]) -> Verdict:

@@ -20,6 +20,7 @@ from jobs.data.loading import (
     epoch_order,
     make_loader,
 )
+from jobs.errors import DatasetError
 
 STRONG = recipes.get("kw_adv300").derive(image_size=32, batch_size=16, micro_batch=8)
 
@@ -87,6 +88,17 @@ def test_augmentation_differs_from_epoch_to_epoch(few_digits: Path) -> None:
     images = Images(few_digits, samples, transform=augmentation.training(STRONG), seed=3)
     assert not torch.equal(images[0, 5][0], images[1, 5][0])
     assert torch.equal(images[1, 5][0], images[1, 5][0])
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_an_image_that_vanished_is_named(few_digits: Path, processes: int) -> None:
+    samples = read_listing(few_digits).val
+    images = Images(few_digits, samples, transform=augmentation.evaluation(STRONG))
+    (few_digits / samples[0].path).unlink()
+    in_turn = InTurn(4, batch=4, rank=0, world_size=1)
+    loader = make_loader(images, in_turn, processes=processes, device="cpu")
+    with pytest.raises(DatasetError, match=r"image .*png was sound when the data were checked"):
+        next(iter(loader))
 
 
 def test_drawing_leaves_the_generators_as_they_were() -> None:

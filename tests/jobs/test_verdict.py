@@ -41,6 +41,12 @@ def test_each_kind_of_broken_image_is_named_with_its_fault(
     assert "truncated" in found.bad[paths[2]]
 
 
+def test_a_link_to_nowhere_is_an_unreadable_image(few_digits: Path, tmp_path: Path) -> None:
+    (few_digits / "val" / "3" / "lost.png").symlink_to(tmp_path / "nowhere.png")
+    found = inspect(few_digits, tmp_path)
+    assert found.bad == {"val/3/lost.png": "cannot be opened (No such file or directory)"}
+
+
 def test_few_broken_images_are_skipped(few_digits: Path, tmp_path: Path) -> None:
     (path,) = spoil(few_digits, 1)
     listing = read_listing(few_digits)
