@@ -13,6 +13,8 @@ from convoy.tables import Cell
 
 MILLION = 1e6
 SCORE = "top-1 % (95 %)"
+RATIO = "ratio to plain (95 %)"
+TIMES = ("p50 ms", RATIO)
 
 
 def draw(groups: Sequence[Group]) -> None:
@@ -32,38 +34,41 @@ def draw(groups: Sequence[Group]) -> None:
 
 def _table(group: Group) -> Table:
     pair = exports.main_protocol(group)
-    headings = ["rank", "backbone", SCORE, "seeds", "params M", "MAdds M"]
-    timed = ["p50 ms", "ratio to plain (95 %)"] if pair else []
-    rows = [_cells(row, pair=pair) for row in group.rows]
-    has_scores = any(row.accuracy for row in group.rows)
-    if not has_scores:
-        headings = [heading for heading in headings if heading not in {SCORE, "seeds"}]
-        rows = [[*cells[:2], *cells[4:]] for cells in rows]
+    headings = ["rank", "backbone", SCORE, "seeds", "params M", "MAdds M", *TIMES, "runs"]
+    estimates = [row.accuracy.estimates["top1"] for row in group.rows if row.accuracy]
+    idle = {
+        *(() if estimates else (SCORE,)),
+        *(() if any(estimate.n > 1 for estimate in estimates) else ("seeds",)),
+        *(() if pair else TIMES),
+    }
+    shown = [heading for heading in headings if heading not in idle]
+    cells = [_cells(row, pair=pair) for row in group.rows]
     return tables.grid(
-        [*headings, *timed, "runs"],
-        rows,
+        shown,
+        [[row[heading] for heading in shown] for row in cells],
         right=("rank", "seeds", "params M", "MAdds M", "p50 ms"),
-        keep=("rank", SCORE, "params M", "MAdds M", "p50 ms", "ratio to plain (95 %)"),
+        keep=("rank",),
     )
 
 
-def _cells(row: Row, *, pair: tuple[str, str] | None) -> list[Cell]:
+def _cells(row: Row, *, pair: tuple[str, str] | None) -> dict[str, Cell]:
+    """Return what stands under each heading."""
     top1 = row.accuracy.estimates["top1"] if row.accuracy else None
     latency = exports.latency_of(row, pair)
     best = row.rank == 1
-    timed = [f"{latency.p50_ms:.2f}", exports.ratio_text(latency)] if latency else ["-", "-"]
     runs = [*(row.accuracy.runs.values() if row.accuracy else ())]
     runs += [latency.run] if latency else []
-    return [
-        "-" if row.rank is None else str(row.rank),
-        Text(row.backbone, style="bold" if best else ""),
-        Text(exports.score_text(top1), style="green" if best else ""),
-        str(top1.n) if top1 else "-",
-        "-" if row.params is None else f"{row.params / MILLION:.2f}",
-        "-" if row.madds is None else f"{row.madds / MILLION:.1f}",
-        *(timed if pair else []),
-        " ".join(map(str, runs)),
-    ]
+    return {
+        "rank": "-" if row.rank is None else str(row.rank),
+        "backbone": Text(row.backbone, style="bold" if best else ""),
+        SCORE: Text(exports.score_text(top1), style="green" if best else ""),
+        "seeds": str(top1.n) if top1 else "-",
+        "params M": "-" if row.params is None else f"{row.params / MILLION:.2f}",
+        "MAdds M": "-" if row.madds is None else f"{row.madds / MILLION:.1f}",
+        "p50 ms": f"{latency.p50_ms:.2f}" if latency else "-",
+        RATIO: exports.ratio_text(latency) if latency else "-",
+        "runs": " ".join(map(str, runs)),
+    }
 
 
 def _notes(group: Group) -> list[str]:

@@ -16,6 +16,9 @@ from convoy.states import RunState
 WIDE = 400
 """Columns where there is no terminal: nothing is cut."""
 
+LEAST = 12
+"""Columns that a cell keeps however narrow the terminal is, if it needs so many."""
+
 COLOURS = {
     RunState.QUEUED: "yellow",
     RunState.RUNNING: "cyan",
@@ -73,11 +76,19 @@ def grid(
         pad_edge=False,
         collapse_padding=True,
     )
-    for heading in headings:
+    cells = [[cell if isinstance(cell, Text) else Text(cell) for cell in row] for row in rows]
+    for index, heading in enumerate(headings):
+        widest = max((row[index].cell_len for row in cells), default=0)
         side: Literal["left", "right"] = "right" if heading in right else "left"
-        table.add_column(heading, justify=side, no_wrap=heading in keep, overflow="fold")
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+        table.add_column(
+            heading,
+            justify=side,
+            no_wrap=heading in keep,
+            overflow="fold",
+            min_width=min(widest, LEAST),  # else the columns that are kept squeeze it to nothing
+        )
+    for row in cells:
+        table.add_row(*row)
     return table
 
 
