@@ -215,13 +215,17 @@ def test_a_state_dict_carries_everything(text: str) -> None:
 def test_layout_and_precision_do_not_change_the_numbers(text: str) -> None:
     network = shaken(text)
     with torch.no_grad():
-        wanted = copy.deepcopy(network).double()(images(2).double())
+        double, x = copy.deepcopy(network).double(), images(2).double()
+        wanted = double(x)
         assert wanted.dtype == torch.float64
+        # where maps are multiplied by what depends on them, rounding grows from layer to layer
+        carried = relative_error(double(x * (1 + 2**-23 * torch.randn_like(x))), wanted)
         plain = network(images(2))
         network.to(memory_format=torch.channels_last)
         last = network(images(2).contiguous(memory_format=torch.channels_last))
-    assert relative_error(plain, wanted) < 1e-4
-    assert relative_error(last, wanted) < 1e-4
+    allowed = max(1e-4, 10 * carried)
+    assert relative_error(plain, wanted) < allowed
+    assert relative_error(last, wanted) < allowed
 
 
 @pytest.mark.parametrize("text", BACKBONES)
