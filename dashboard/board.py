@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from convoy.comparison import difference
-from convoy.exports import headline, latency_of, ratio_text, score_text
-from convoy.latency import Latency, shared_protocols
-from convoy.leaderboard import Group, Row
+from convoy.leaderboard.comparison import difference
+from convoy.leaderboard.exports import headline, latency_of, ratio_text, score_text
+from convoy.leaderboard.latency import Latency, shared_protocols
+from convoy.leaderboard.rows import Group, Row
 from convoy.records import Json
 from dashboard import formats
 from dashboard.rows import Columns

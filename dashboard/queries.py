@@ -8,7 +8,7 @@ from datetime import datetime
 
 import streamlit as st
 
-from convoy.leaderboard import BENCHMARK, Group, Wanted, leaderboard
+from convoy.leaderboard.rows import BENCHMARK, Group, Wanted, leaderboard
 from convoy.records import (
     Artifact,
     Attempt,

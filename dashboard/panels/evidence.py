@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from convoy.exports import ratio_text, score_text
-from convoy.leaderboard import Row
+from convoy.leaderboard.exports import ratio_text, score_text
+from convoy.leaderboard.rows import Row
 from dashboard import formats
 
 

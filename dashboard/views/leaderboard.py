@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 from streamlit.elements.lib.column_types import ColumnConfig
 
-from convoy.exports import as_csv, headline
-from convoy.leaderboard import BENCHMARK, Group
+from convoy.leaderboard.exports import as_csv, headline
+from convoy.leaderboard.rows import BENCHMARK, Group
 from convoy.states import RunState
 from dashboard import board, formats, opened, palette, queries, tradeoff
 from dashboard.board import Choice, Protocol

@@ -89,15 +89,15 @@ def _table(listing: queries.Listing) -> None:
             color=[palette.STATES[state] for state in RunState],
             width=100,
         ),
-        "id": st.column_config.NumberColumn("Run", format="%d", width=70),
-        "what": st.column_config.TextColumn("Backbone", width=320),
+        "id": st.column_config.NumberColumn("Run", format="%d", width=65),
+        "what": st.column_config.TextColumn("Backbone", width=290),
         "kind": st.column_config.TextColumn("Kind", width=85),
-        "recipe": st.column_config.TextColumn("Recipe", width=100),
+        "recipe": st.column_config.TextColumn("Recipe", width=160),
         "progress": st.column_config.ProgressColumn(
             "Progress", min_value=0.0, max_value=1.0, format="percent", width=110
         ),
-        "time": st.column_config.TextColumn("Time", width=115),
-        "note": st.column_config.TextColumn("Now", width=245),
+        "time": st.column_config.TextColumn("Time", width=105),
+        "note": st.column_config.TextColumn("Now", width=225),
         "owner": st.column_config.TextColumn("Owner", width=60),
         "submitted": st.column_config.TextColumn("Submitted", width=90),
     }

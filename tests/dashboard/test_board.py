@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from backbones.method import Published
-from convoy.comparison import Key
-from convoy.intervals import Estimate
-from convoy.latency import Latency
-from convoy.leaderboard import Accuracy, Group, Row
-from convoy.publication import Beside
+from convoy.leaderboard.comparison import Key
+from convoy.leaderboard.intervals import Estimate
+from convoy.leaderboard.latency import Latency
+from convoy.leaderboard.publication import Beside
+from convoy.leaderboard.rows import Accuracy, Group, Row
 from dashboard import board
 
 KEY = Key((("task", "classify"), ("image_size", 32)), {"dataset": "digits", "recipe": "quick"})

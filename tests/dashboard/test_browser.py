@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from convoy.leaderboard import Group, leaderboard
+from convoy.leaderboard.rows import Group, leaderboard
 from convoy.records import Filter, Run
 from convoy.settings import load
 from convoy.states import RunState
@@ -136,7 +136,7 @@ def test_a_row_leads_to_its_runs(page: Page, site: str, best: Group) -> None:
     top = best.rows[0]
     assert top.accuracy is not None
     number = next(iter(top.accuracy.runs.values()))
-    page.get_by_role("link", name=f"Run {number} ").click()
+    page.get_by_role("link", name=re.compile(rf"Run {number} \(")).click()
     expect(page.get_by_role("heading", name=f"Run {number}", exact=True)).to_be_visible()
     assert urlsplit(page.url).query == f"run={number}"
 
