@@ -13,8 +13,8 @@ import socket
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from convoy.execution.processes import end_same, is_same
 from convoy.launchers import Launcher, attempt_name
-from convoy.processes import end_same, is_same
 from convoy.records import Attempt
 from convoy.states import Outcome
 from jobs.job import Resources

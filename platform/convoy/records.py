@@ -65,7 +65,8 @@ class Run:
         not_before: It rests until then (a retry's pause), or None.
         waiting: Why it waits, when it is queued.
         waiting_detail: The same in words, with position and what would help.
-        cancel_reason: Why it shall stop (``user``, ``early_stop``, ...), or empty: a request, not a state.
+        cancel_reason: Why it shall stop (``user``, ``early_stop``, ...), or empty: a request, not
+            a state.
         phase: Phase of the present attempt, or None.
         status: What it does just now, in words.
         step, total_steps, epoch: Progress; 0 before the first step.

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from convoy.intervals import Estimate, estimate, ranks, t_quantile, wilson
+from convoy.leaderboard.intervals import Estimate, estimate, ranks, t_quantile, wilson
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from convoy import exports
 from convoy.errors import ConvoyError
-from convoy.leaderboard import Group, Wanted, leaderboard
+from convoy.leaderboard import exports
+from convoy.leaderboard.rows import Group, Wanted, leaderboard
 from convoy.records import Run
 from convoy.states import RunState
 from jobs.job import Resources

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from convoy import progress
 from convoy.records import NewRun, Run
 from convoy.states import Phase, RunState
 from convoy.store import Store
+from convoy.terminal import progress
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from convoy import ranking
-from convoy.comparison import Key
-from convoy.intervals import estimate
-from convoy.latency import Latency
-from convoy.leaderboard import Accuracy, Group, Row
-from convoy.publication import beside
+from convoy.leaderboard.comparison import Key
+from convoy.leaderboard.intervals import estimate
+from convoy.leaderboard.latency import Latency
+from convoy.leaderboard.publication import beside
+from convoy.leaderboard.rows import Accuracy, Group, Row
+from convoy.terminal import ranking
 
 FACTS = {
     "task": "classify",

@@ -73,7 +73,7 @@ def _work(store: Store, parts: Sequence[Part], *, settings: Settings) -> list[Ru
     from convoy import service
     from convoy.demo import are_over, present
     from convoy.errors import StoreAwayError
-    from convoy.progress import showing
+    from convoy.terminal.progress import showing
 
     log = settings.home / LOG
     command = service.dispatch_command(settings.home, "--until-idle")
@@ -118,9 +118,10 @@ def _require_all(runs: Sequence[Run], *, ended: str, status: int, settings: Sett
 
 def _show_results(store: Store, runs: Sequence[Run], *, settings: Settings) -> None:
     from convoy import demo as plan
-    from convoy import leaderboard, ranking
     from convoy.cli.leaderboard import finished_runs
+    from convoy.leaderboard import rows as leaderboard
     from convoy.states import RunState
+    from convoy.terminal import ranking
 
     ranking.draw(leaderboard.leaderboard(finished_runs(store, study=plan.STUDY)))
     _say_times(store, runs)
@@ -136,7 +137,7 @@ def _show_results(store: Store, runs: Sequence[Run], *, settings: Settings) -> N
 
 def _say_times(store: Store, runs: Sequence[Run]) -> None:
     from convoy import demo as plan
-    from convoy import tables
+    from convoy.terminal import tables
 
     spans = [(run, plan.spans(run, store.attempts(run.id))) for run in runs]
     rows = [

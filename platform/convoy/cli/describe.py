@@ -40,7 +40,7 @@ def describe(
     if as_json:
         say.answer([one.as_json() for one in found])
         return
-    from convoy import tables
+    from convoy.terminal import tables
 
     headings = ("backbone", "params M", "MAdds M", "assembly M", "sites", "published")
     tables.put(

@@ -111,9 +111,9 @@ def _asked_to_end() -> Iterator[Callable[[], bool]]:
 def _progress(store: Store) -> Iterator[Callable[[], None]]:
     """Give a function that shows what goes on and comes next, and what has ended once more."""
     from convoy.errors import StoreAwayError
-    from convoy.progress import showing
     from convoy.records import Filter
     from convoy.states import RunState
+    from convoy.terminal.progress import showing
 
     living = Filter(states=(RunState.RUNNING,))
     ids: set[int] = set()

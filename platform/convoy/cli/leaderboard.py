@@ -34,9 +34,9 @@ def leaderboard(
     as_latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX (booktabs).")] = False,
 ) -> None:
     """Rank what was measured the same way; what was measured otherwise stands apart."""
-    from convoy import exports
-    from convoy.leaderboard import Wanted
-    from convoy.leaderboard import leaderboard as rank
+    from convoy.leaderboard import exports
+    from convoy.leaderboard.rows import Wanted
+    from convoy.leaderboard.rows import leaderboard as rank
 
     with invocation.of(ctx).store() as store:
         groups = rank(
@@ -57,7 +57,7 @@ def leaderboard(
         if asked:
             typer.echo(form(groups), nl=False)
             return
-    from convoy import ranking
+    from convoy.terminal import ranking
 
     ranking.draw(groups)
     if groups:

@@ -47,7 +47,7 @@ def _matching(known: Mapping[str, Method], text: str) -> dict[str, Method]:
 
 
 def _print(found: Mapping[str, Method], *, total: int) -> None:
-    from convoy import tables
+    from convoy.terminal import tables
 
     rows = [
         (name, method.title, method.family, _paper(method), ", ".join(method.settings.model_fields))
@@ -59,7 +59,7 @@ def _print(found: Mapping[str, Method], *, total: int) -> None:
 
 
 def _print_one(name: str, method: Method) -> None:
-    from convoy import tables
+    from convoy.terminal import tables
 
     rows = [
         (setting, str(part.get("default")).lower(), _range(part), part.get("description", ""))

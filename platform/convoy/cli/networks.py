@@ -50,6 +50,6 @@ def _columns(names: list[str]) -> None:
     from rich.columns import Columns
     from rich.text import Text
 
-    from convoy import tables
+    from convoy.terminal import tables
 
     tables.put(Columns([Text(name) for name in names], column_first=True, padding=(0, 2)))

@@ -64,7 +64,8 @@ def runs(
 
 def table_of(found: Sequence[Run], *, now: datetime, caption: str = "") -> Table:
     """Make the table of some runs."""
-    from convoy import listing, tables
+    from convoy import listing
+    from convoy.terminal import tables
 
     has_names = any(run.name for run in found)
     headings = ["run", "state", "kind", "backbone", "data", "recipe", "progress", "score", "age"]
@@ -97,7 +98,7 @@ def _with_seed(run: Run) -> str:
 
 
 def _print(store: Store, which: Filter, *, limit: int) -> None:
-    from convoy import tables
+    from convoy.terminal import tables
 
     found = store.runs(which, limit=limit)
     if not found:
@@ -121,7 +122,7 @@ def _watch(store: Store, which: Filter, *, limit: int) -> None:
 
     from rich.live import Live
 
-    from convoy import tables
+    from convoy.terminal import tables
 
     def now() -> Table:
         return table_of(store.runs(which, limit=limit), now=store.now(), caption=_summary(store))

@@ -32,7 +32,7 @@ def show(
             say.line(_spec_text(run))
             say.hint(f"platform submit {run.kind} --file FILE repeats it")
             return
-        from convoy import portrait
+        from convoy.terminal import portrait
 
         portrait.draw(store, run)
     say.hint(*next_steps(run))

@@ -129,7 +129,7 @@ def _hint(runs: list[Run], *, dispatched: bool) -> None:
 
 
 def _show(new: list[NewRun], *, as_json: bool) -> None:
-    from convoy import preview
+    from convoy.terminal import preview
 
     found = [preview.look(run) for run in new]
     if as_json:

@@ -84,7 +84,7 @@ def _watching(*, quiet: bool) -> Iterator[Callable[[Sequence[Run]], None]]:
     if quiet:
         yield lambda _: None
         return
-    from convoy.progress import showing
+    from convoy.terminal.progress import showing
 
     with showing() as look:
         yield look

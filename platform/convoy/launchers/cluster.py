@@ -44,7 +44,7 @@ class AttemptActor:
 
     def execute(self, order: Order) -> None:
         """Carry the attempt out and leave."""
-        from convoy.attempt import execute
+        from convoy.execution.attempt import execute
         from convoy.launchers.gang import run_gang
 
         try:

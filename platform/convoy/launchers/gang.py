@@ -15,15 +15,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from convoy import failures
-from convoy.attempt import charge_of, device_of, plain, work_alone
-from convoy.capture import captured
-from convoy.context import AttemptContext
 from convoy.errors import SupersededError, WorkerFailedError
-from convoy.insistence import insist
-from convoy.keeper import KeeperProcess
+from convoy.execution import failures
+from convoy.execution.attempt import charge_of, device_of, plain, work_alone
+from convoy.execution.capture import captured
+from convoy.execution.context import AttemptContext
+from convoy.execution.insistence import insist
+from convoy.execution.keeper import KeeperProcess
+from convoy.execution.ranks import Ranks
 from convoy.launchers import Order
-from convoy.ranks import Ranks
 from convoy.records import Run
 from convoy.states import Failure
 from convoy.storage import RunPaths, Storage

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import psutil
 
-from convoy.attempt import execute
+from convoy.execution.attempt import execute
 from convoy.launchers import Node, Order
 from jobs.job import Resources
 

@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 
 from backbones.errors import BackboneError
-from convoy import attempt as attempts
-from convoy.attempt import execute
 from convoy.errors import (
     LaunchError,
     StorageError,
@@ -19,7 +17,9 @@ from convoy.errors import (
     SupersededError,
     WorkerFailedError,
 )
-from convoy.failures import classify, explain
+from convoy.execution import attempt as attempts
+from convoy.execution.attempt import execute
+from convoy.execution.failures import classify, explain
 from convoy.states import Failure, Outcome, RunState
 from convoy.store import Store
 from jobs.errors import (
@@ -37,7 +37,7 @@ import sys
 sys.path[:] = {path!r}
 import jobs
 jobs.__path__.append({kinds!r})
-from convoy.attempt import execute
+from convoy.execution.attempt import execute
 from convoy.launchers import Order
 from jobs.job import Resources
 execute(Order(**{order!r}, resources=Resources()))

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from convoy.context import AttemptContext
 from convoy.errors import StoreAwayError, SupersededError
+from convoy.execution.context import AttemptContext
+from convoy.execution.reporting import FLUSH_S, Pace, thinned
 from convoy.records import Point, Run
-from convoy.reporting import FLUSH_S, Pace, thinned
 from convoy.settings import Settings
 from convoy.states import Failure, Outcome, Phase
 from convoy.storage import Storage

@@ -15,9 +15,9 @@ import pytest
 from convoy.clearance import Clearance
 from convoy.dispatcher import LEADER_LEASE_S, Dispatcher
 from convoy.errors import LaunchError, StoreAwayError
+from convoy.execution.processes import started_at_s
 from convoy.launchers import Launcher, Node, Order
 from convoy.launchers.inline import InlineLauncher
-from convoy.processes import started_at_s
 from convoy.records import Run
 from convoy.settings import Settings
 from convoy.states import Failure, Outcome, RunState, Waiting

@@ -11,11 +11,11 @@ from typing import Any
 import psutil
 import pytest
 
-from convoy import keeper as keepers
 from convoy.errors import StoreAwayError
-from convoy.keeper import Charge, Keeper, MemoryWatch
-from convoy.logtail import BACKLOG_BYTES, LogTail
-from convoy.processes import Watched, end_same, is_same, started_at_s
+from convoy.execution import keeper as keepers
+from convoy.execution.keeper import Charge, Keeper, MemoryWatch
+from convoy.execution.logtail import BACKLOG_BYTES, LogTail
+from convoy.execution.processes import Watched, end_same, is_same, started_at_s
 from convoy.records import Run
 from convoy.states import Failure, Outcome, RunState
 from convoy.store import Store

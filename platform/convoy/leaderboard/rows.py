@@ -14,11 +14,11 @@ from typing import Any
 
 from backbones.errors import BackboneError
 from backbones.text import Backbone, Call, parse
-from convoy.comparison import Key, difference, key_of
 from convoy.errors import ConvoyError
-from convoy.intervals import Estimate, estimate, ranks
-from convoy.latency import Latency, index, of_run
-from convoy.publication import Beside, beside
+from convoy.leaderboard.comparison import Key, difference, key_of
+from convoy.leaderboard.intervals import Estimate, estimate, ranks
+from convoy.leaderboard.latency import Latency, index, of_run
+from convoy.leaderboard.publication import Beside, beside
 from convoy.records import Json, Run
 
 BENCHMARK = "benchmark"

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from convoy import failures
-from convoy.capture import captured
-from convoy.context import AttemptContext
-from convoy.environment import environment
 from convoy.errors import LaunchError, SupersededError
-from convoy.insistence import insist
-from convoy.keeper import Charge, KeeperProcess
+from convoy.execution import failures
+from convoy.execution.capture import captured
+from convoy.execution.context import AttemptContext
+from convoy.execution.environment import environment
+from convoy.execution.insistence import insist
+from convoy.execution.keeper import Charge, KeeperProcess
 from convoy.launchers import Order
 from convoy.provenance import code_version
 from convoy.records import Json, Run

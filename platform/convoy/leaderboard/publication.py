@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from backbones.errors import BackboneError
 from backbones.method import Published, published
 from backbones.text import parse
-from convoy.intervals import Estimate
+from convoy.leaderboard.intervals import Estimate
 from convoy.records import Json
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from convoy import exports, tables
-from convoy.leaderboard import Group, Row
-from convoy.tables import Cell
+from convoy.leaderboard import exports
+from convoy.leaderboard.rows import Group, Row
+from convoy.terminal import tables
+from convoy.terminal.tables import Cell
 
 MILLION = 1e6
 SCORE = "top-1 % (95 %)"

@@ -7,9 +7,9 @@ import dataclasses
 import io
 from collections.abc import Mapping, Sequence
 
-from convoy.intervals import Estimate
-from convoy.latency import Latency, shared_protocols
-from convoy.leaderboard import BENCHMARK, Accuracy, Group, Row
+from convoy.leaderboard.intervals import Estimate
+from convoy.leaderboard.latency import Latency, shared_protocols
+from convoy.leaderboard.rows import BENCHMARK, Accuracy, Group, Row
 from convoy.records import Json
 
 MILLION = 1e6

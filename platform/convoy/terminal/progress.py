@@ -12,10 +12,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from convoy import listing, tables
+from convoy import listing
 from convoy.durations import span_text
 from convoy.records import Run
 from convoy.states import RunState
+from convoy.terminal import tables
 
 SILENCE_S = 10.0
 """Without a terminal, something is said at least this often."""

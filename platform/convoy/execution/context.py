@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from convoy.errors import StorageError
-from convoy.insistence import insist
-from convoy.ranks import Ranks
+from convoy.execution.insistence import insist
+from convoy.execution.ranks import Ranks
+from convoy.execution.reporting import Reporter
 from convoy.records import Checkpoint, Run
-from convoy.reporting import Reporter
 from convoy.states import Phase
 from convoy.storage import RunPaths, Storage
 from convoy.store import Store

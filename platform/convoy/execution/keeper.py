@@ -22,9 +22,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from convoy.errors import StoreError, SupersededError
-from convoy.insistence import insist
-from convoy.logtail import LogTail
-from convoy.processes import Watched
+from convoy.execution.insistence import insist
+from convoy.execution.logtail import LogTail
+from convoy.execution.processes import Watched
 from convoy.states import Failure, Outcome
 from convoy.store import Store
 
@@ -185,7 +185,9 @@ class KeeperProcess:
 
     def __init__(self, charge: Charge) -> None:
         paths = json.dumps(sys.path)  # whatever made this process find its code
-        boot = f"import sys; sys.path[:] = {paths}; from convoy.keeper import main; main()"
+        boot = (
+            f"import sys; sys.path[:] = {paths}; from convoy.execution.keeper import main; main()"
+        )
         self._process = subprocess.Popen(
             [sys.executable, "-c", boot],
             stdin=subprocess.PIPE,

@@ -8,11 +8,12 @@ from datetime import datetime
 from rich.table import Table
 from rich.text import Text
 
-from convoy import listing, tables
+from convoy import listing
 from convoy.durations import span_text
 from convoy.records import Attempt, Json, Move, Run
 from convoy.store import Store
-from convoy.tables import Cell
+from convoy.terminal import tables
+from convoy.terminal.tables import Cell
 
 STAMP = "%Y-%m-%d %H:%M:%S"
 HISTORY_LINES = 30

@@ -1,0 +1,1 @@
+"""What happens inside the process of an attempt, and in the keeper beside it."""

@@ -1,0 +1,1 @@
+"""Rows that may be compared, ranked, and written out. Pure: from records of runs."""
