@@ -21,19 +21,28 @@ def seed_for(*parts: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) >> 1
 
 
-@contextmanager
-def drawing(seed: int) -> Iterator[None]:
-    """Let the generators of Python, NumPy and torch (CPU) start from `seed` inside.
-
-    Afterwards they go on as before.
-    """
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+def start(seed: int) -> None:
+    """Let the generators of Python, NumPy and torch (CPU) start from `seed`."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.default_generator.manual_seed(seed)
+
+
+@contextmanager
+def generators_kept() -> Iterator[None]:
+    """Let those generators go on after the block as if nothing had been drawn in it."""
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         yield
     finally:
         random.setstate(before[0])
         np.random.set_state(before[1])
         torch.set_rng_state(before[2])
+
+
+@contextmanager
+def drawing(seed: int) -> Iterator[None]:
+    """Draw from `seed` inside; afterwards the generators go on as before."""
+    with generators_kept():
+        start(seed)
+        yield

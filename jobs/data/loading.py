@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from jobs.data.augmentation import Transform
-from jobs.data.draws import drawing, seed_for
+from jobs.data.draws import generators_kept, seed_for, start
 from jobs.data.imagefolder import Sample
 from jobs.errors import DatasetError
 
@@ -65,10 +65,18 @@ class Images(Dataset[tuple[Tensor, int, int]]):
         Raises:
             DatasetError: The file is gone or was changed since it was checked.
         """
-        epoch, index = key
+        return self.__getitems__([key])[0]
+
+    def __getitems__(self, keys: Sequence[Key]) -> list[tuple[Tensor, int, int]]:
+        """Return several at once, as loaders ask for them; the same as one by one."""
+        # once a batch: keeping the generators' states takes longer than to crop a small image
+        with generators_kept():
+            return [self._transformed(epoch, index) for epoch, index in keys]
+
+    def _transformed(self, epoch: int, index: int) -> tuple[Tensor, int, int]:
         image = self._image(index)
-        with drawing(seed_for("augment", self._seed, epoch, index)):
-            return self._transform(image), self.samples[index].label, index
+        start(seed_for("augment", self._seed, epoch, index))
+        return self._transform(image), self.samples[index].label, index
 
     def _image(self, index: int) -> Image.Image:
         if self._kept is not None and index in self._kept:
@@ -151,8 +159,8 @@ class MicroBatches(Sampler[list[Key]]):
         order = epoch_order(self._count, seed=self._seed, epoch=self._epoch)
         for step in range(self._step, share.steps(self._count)):
             for chunk in range(share.rank, share.chunks, share.world_size):
-                start = step * share.batch_size + chunk * share.micro_batch
-                yield [(self._epoch, index) for index in order[start : start + share.micro_batch]]
+                first = step * share.batch_size + chunk * share.micro_batch
+                yield [(self._epoch, index) for index in order[first : first + share.micro_batch]]
 
     def __len__(self) -> int:
         """Return the micro-batches that are left of the epoch."""
@@ -169,8 +177,8 @@ class InTurn(Sampler[list[Key]]):
 
     def __iter__(self) -> Iterator[list[Key]]:
         """Yield lists of keys, the last one shorter."""
-        for start in range(0, len(self._keys), self._batch):
-            yield self._keys[start : start + self._batch]
+        for first in range(0, len(self._keys), self._batch):
+            yield self._keys[first : first + self._batch]
 
     def __len__(self) -> int:
         """Return the number of batches."""

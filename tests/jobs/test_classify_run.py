@@ -132,7 +132,7 @@ def test_a_run_stopped_before_an_evaluation_scores_with_the_schedule_where_it_wa
     make_spec: MakeSpec, tmp_path: Path
 ) -> None:
     # the temperature of this method is no part of its state
-    fields = {"backbone": "resnet20/kernel_warehouse"}
+    fields = {"backbone": "resnet20_cifar/kernel_warehouse"}
     spec = make_spec(fields, epochs=1, batch_size=60, micro_batch=60)
     straight = FolderContext(tmp_path / "straight")
     expected = run(spec, straight)
@@ -287,9 +287,8 @@ def test_running_out_of_memory_is_said_plainly(
 def test_a_run_on_all_digits_learns_to_read_them(
     make_spec: MakeSpec, context: FolderContext
 ) -> None:
-    spec = make_spec(
-        {"data": "digits"}, epochs=2, batch_size=32, micro_batch=32, lr=0.02, crop="none"
-    )
+    fields = {"data": "digits", "backbone": "resnet20_cifar/conv"}
+    spec = make_spec(fields, epochs=2, batch_size=32, micro_batch=32, crop="none")
     result = run(spec, context)
     assert result.scores["top1_pct"] > 60  # chance is 10
     assert (context.cache / "digits" / "train").is_dir()

@@ -13,9 +13,9 @@ from tests.jobs.context import FolderContext
 def test_a_short_run_on_photographs_beats_chance_clearly(real_images: Path, tmp_path: Path) -> None:
     spec = ClassifySpec.model_validate(
         {
-            "backbone": "resnet10t/conv",
+            "backbone": "resnet20_cifar/conv",
             "data": str(real_images / "cifar10-imagefolder"),
-            "recipe": {"base": "cifar_quick", "epochs": 4, "warmup_epochs": 0.5},
+            "recipe": {"base": "cifar_quick", "epochs": 3, "warmup_epochs": 0.5, "image_size": 16},
         }
     )
     context = FolderContext(tmp_path)
