@@ -72,7 +72,7 @@ class RoutedBlock(nn.Module):
 class _Tracer(fx.Tracer):
     """Follows a block down to the layers that are routed, and no further into anything else."""
 
-    def __init__(self, routed: Sequence[nn.Module]) -> None:
+    def __init__(self, routed: Sequence[nn.Module] = ()) -> None:
         super().__init__()
         self._routed = {id(module) for module in routed}
 
