@@ -8,8 +8,10 @@ from jobs.recipes.recipe import Recipe
 def digits_quick() -> Recipe:
     """Digits, 6 epochs at 16 px: what `make demo` trains.
 
-    ``platform submit classify resnet20/conv --set data=digits --set recipe=digits_quick`` takes
-    about 10 s on one core and scores about 99 % top-1.
+    Command: ``platform submit classify resnet20_cifar/conv --set recipe=digits_quick``.
+    On one core of an AMD EPYC (Zen 5), in seconds of processor time, and top-1 on ``val`` with
+    seed 0: conv 14 s, 99.4 %; se 16 s, 98.9 %; eca 15 s, 99.2 %; ghost 16 s, 99.4 %;
+    kernel_warehouse 59 s, 98.9 %.
     """
     return Recipe(
         name="digits_quick",
