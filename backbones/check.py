@@ -34,7 +34,7 @@ NETWORKS = (
     "mobilenetv2_100",
     "mobilenetv3_large_100",
     "resnet18",
-    "resnet20",
+    "resnet20_cifar",
     "resnet34",
     "resnet50",
     "resnet101",

@@ -7,6 +7,7 @@ from typing import Any
 
 from backbones.cost import cost
 from backbones.method import Published, published
+from backbones.network import usual_image_size
 from backbones.resolve import PLAIN, Resolved, resolve
 from backbones.selection import select
 from backbones.sites import sites
@@ -60,13 +61,13 @@ def describe(
     Args:
         text: The backbone.
         classes: Width of the classifier.
-        image_size: Side of the input in pixels; None: 224, or 32 for a small stem.
+        image_size: Side of the input in pixels; None: the network's usual one.
 
     Raises:
         BackboneError: It cannot be built.
     """
     resolved = resolve(text)
-    image_size = image_size or resolved.options.image_size
+    image_size = image_size or usual_image_size(resolved.network, resolved.options)
     found = sites(resolved, image_size=image_size, classes=classes)
     counted = cost(resolved, classes=classes, image_size=image_size)
     taken = sum(

@@ -45,11 +45,6 @@ class Options(BaseModel):
         "(and a 3x3 kernel when it was larger), and the pooling behind it goes.",
     )
 
-    @property
-    def image_size(self) -> int:
-        """Side of the input in pixels when nobody says: 224, or 32 for a small stem."""
-        return 32 if self.stem == "small" else 224
-
 
 @cache
 def origins() -> Mapping[str, str]:
@@ -77,6 +72,14 @@ def require(name: str) -> None:
     """
     if name not in origins():
         raise UnknownNetworkError(f"unknown network {name!r}; {near(name, origins())}")
+
+
+def usual_image_size(name: str, options: Options) -> int:
+    """Return the side in pixels of the images that a network is meant for, when nobody says.
+
+    That is 224, but 32 with a small stem and for networks of CIFAR, whose names end in ``_cifar``.
+    """
+    return 32 if options.stem == "small" or name.endswith("_cifar") else 224
 
 
 def create(

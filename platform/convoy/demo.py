@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from convoy.store import Store
 
 STUDY = "demo"
-NETWORK = "resnet20"
+NETWORK = "resnet20_cifar"
 
 METHODS = ("kernel_warehouse", "conv", "se", "eca", "ghost")
 """The one that takes longest first, so that two cores are done at about the same time."""

@@ -1,6 +1,6 @@
 """From submission to the first training step on an idle local platform, and what a run spends else.
 
-Usage: python tests/benchmarks/first_step.py [--runs 5] [--backbone resnet20/conv]
+Usage: python tests/benchmarks/first_step.py [--runs 5] [--backbone resnet20_cifar/conv]
 
 Starts a dispatcher with local Ray on a new home folder, then submits one training run after the
 other, each when the one before has ended. The first run also writes the embedded images and checks
@@ -119,7 +119,7 @@ def _wait(condition: Callable[[], bool], *, timeout_s: float = 600.0) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--backbone", default="resnet20/conv")
+    parser.add_argument("--backbone", default="resnet20_cifar/conv")
     return parser.parse_args()
 
 

@@ -125,7 +125,7 @@ METHOD = Method(
     takes=takes,
     narrow=narrow,
     presets={
-        **{name: {"rule": "basic"} for name in ("resnet18", "resnet20", "resnet34")},
+        **{name: {"rule": "basic"} for name in ("resnet18", "resnet20_cifar", "resnet34")},
         **{f"mobilenetv2_{width}": {"rule": "inverted"} for width in _MOBILENET_V2},
     },
 )

@@ -63,7 +63,7 @@ class Training:
         self.dispatcher = Dispatcher(store, launcher, settings)
 
     def submit(self, recipe: dict[str, Any], *, workers: int = 1, data: str = "digits") -> Run:
-        backbone = "resnet20/conv"
+        backbone = "resnet20_cifar/conv"
         values = {"backbone": backbone, "data": data, "recipe": recipe, "checkpoint_every_s": 2.0}
         spec = read_spec("classify", values)
         run = NewRun(

@@ -50,7 +50,7 @@ class Platform:
 
     def train(self) -> Run:
         recipe = {"base": "digits_quick", "epochs": EPOCHS}
-        spec = read_spec("classify", {"backbone": "resnet20/conv", "recipe": recipe})
+        spec = read_spec("classify", {"backbone": "resnet20_cifar/conv", "recipe": recipe})
         run = NewRun(
             kind="classify",
             spec=spec.model_dump(mode="json"),

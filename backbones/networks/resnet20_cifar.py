@@ -1,25 +1,16 @@
 """ResNet-20 of CIFAR (He et al., CVPR 2016, arXiv 1512.03385, section 4.2).
 
-For images of 32 pixels. Three stages of three basic blocks, 16, 32 and 64 wide; shortcuts without
-parameters: every second pixel, and zeros for the channels that are new (option A of the paper).
+For images of 32 pixels. Three stages of three basic blocks, 16, 32 and 64 wide. Shortcuts that
+change the shape are a 1x1 convolution with its norm (option B of the paper): the form whose counts
+later tables print, 272,474 parameters for ten classes.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 WIDTHS = (16, 32, 64)
 BLOCKS = 3
-
-
-class Shortcut(nn.Module):
-    """Every second pixel, zeros around the channels: (N, C, H, W) to (N, 2C, H/2, W/2)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Thin out the map and widen it."""
-        half = x.shape[1] // 2
-        return functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, half, half))
 
 
 class Block(nn.Module):
@@ -33,7 +24,7 @@ class Block(nn.Module):
         self.act1 = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels)
-        self.downsample = Shortcut() if stride > 1 else None
+        self.downsample = _shortcut(channels, out_channels) if stride > 1 else None
         self.act2 = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -42,6 +33,11 @@ class Block(nn.Module):
         x = self.act1(self.bn1(self.conv1(x)))
         out: Tensor = self.act2(self.bn2(self.conv2(x)) + shortcut)
         return out
+
+
+def _shortcut(channels: int, out_channels: int) -> nn.Module:
+    conv = nn.Conv2d(channels, out_channels, 1, stride=2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(out_channels))
 
 
 class ResNet20(nn.Module):
