@@ -15,7 +15,7 @@ from jobs import device as devices
 from jobs.benchmark import BenchmarkSpec
 from jobs.benchmark.memory import CPU_NOTE, PeakMemory
 from jobs.benchmark.row import make_row, measured
-from jobs.benchmark.timing import Forward, Stopwatch, time_paired
+from jobs.benchmark.timing import Forward, Paired, Stopwatch, time_paired
 from jobs.errors import InterruptedRunError, SpecError
 from jobs.job import JobContext, Json, Result
 
@@ -55,56 +55,65 @@ def run(spec: BenchmarkSpec, context: JobContext) -> Result:
 
 
 def _measure(spec: BenchmarkSpec, context: JobContext) -> dict[str, Json]:
-    device = torch.device(context.device)
     notes = _notes(spec, context)
-    figures: dict[str, float] = {}
-    repeats, settled = 0, False
-    peak = PeakMemory(device)
-    tried = "this backbone"
-    try:
-        inputs = _inputs(spec, device)
-        stopwatch = Stopwatch(inputs, device=device)
-        context.status("building the backbone and measuring its memory")
-        with peak:
-            network = _network(spec, spec.backbone, context)
-            first = _forward(spec, network, context)
-            _pass_over(first, inputs)
-        figures["peak_memory_mib"] = peak.mib
-        _tell(context, step=1)
-        tried = "its plain network beside it"
-        second = _forward(spec, _network(spec, str(resolve(spec.backbone).plain), context), context)
-        context.status(f"timing both networks for about {spec.budget_s:g} s")
-        paired = time_paired(
-            (first, second), stopwatch, budget_s=spec.budget_s, min_repeats=spec.min_repeats
-        )
-        figures = measured(paired, batch=spec.batch, peak_memory_mib=peak.mib, seed=spec.seed)
-        repeats, settled = paired.first.size, paired.settled
-        if not settled:
-            notes.append("times had not settled when the warm-up's share of the budget was spent")
-    except (RuntimeError, MemoryError) as error:
-        if not devices.is_out_of_memory(error):
-            raise
-        notes.append(f"out of memory: {tried} does not fit at batch {spec.batch}")
+    figures, paired = _figures(spec, context, notes=notes)
     _tell(context, step=2)
+    if paired is not None and not paired.settled:
+        notes.append("times had not settled when the warm-up's share of the budget was spent")
     return make_row(
         spec,
         device=context.device,
         device_name=devices.name(context.device),
         figures=figures,
-        repeats=repeats,
-        settled=settled,
+        repeats=0 if paired is None else paired.first.size,
+        settled=paired is not None and paired.settled,
         notes=notes,
     )
 
 
-def _network(spec: BenchmarkSpec, backbone: str, context: JobContext) -> nn.Module:
+def _figures(
+    spec: BenchmarkSpec, context: JobContext, *, notes: list[str]
+) -> tuple[dict[str, float], Paired | None]:
+    """Return what could be measured before memory ran out, which `notes` then tell."""
+    device = torch.device(context.device)
+    figures: dict[str, float] = {}
+    tried = "this backbone"
+    try:
+        inputs = _inputs(spec, device)
+        context.status("building the backbone and measuring its memory")
+        with PeakMemory(device) as peak:
+            network = _network(spec, spec.backbone, device=context.device)
+            first = _forward(spec, network, device=context.device)
+            _pass_over(first, inputs)
+        figures["peak_memory_mib"] = peak.mib
+        _tell(context, step=1)
+        tried = "its plain network beside it"
+        plain = _network(spec, str(resolve(spec.backbone).plain), device=context.device)
+        second = _forward(spec, plain, device=context.device)
+        context.status(f"timing both networks for about {spec.budget_s:g} s")
+        paired = time_paired(
+            (first, second),
+            Stopwatch(inputs, device=device),
+            budget_s=spec.budget_s,
+            min_repeats=spec.min_repeats,
+        )
+    except (RuntimeError, MemoryError) as error:
+        if not devices.is_out_of_memory(error):
+            raise
+        notes.append(f"out of memory: {tried} does not fit at batch {spec.batch}")
+        return figures, None
+    timed = measured(paired, batch=spec.batch, peak_memory_mib=peak.mib, seed=spec.seed)
+    return timed, paired
+
+
+def _network(spec: BenchmarkSpec, backbone: str, *, device: str) -> nn.Module:
     try:
         network = build(
             backbone,
             classes=spec.classes,
             image_size=spec.image_size,
             seed=spec.seed,
-            device=context.device,
+            device=device,
         )
     except BackboneError as error:
         raise SpecError(str(error)) from error
@@ -112,9 +121,9 @@ def _network(spec: BenchmarkSpec, backbone: str, context: JobContext) -> nn.Modu
     return network.to(memory_format=_layout(spec)).eval()
 
 
-def _forward(spec: BenchmarkSpec, network: nn.Module, context: JobContext) -> Forward:
+def _forward(spec: BenchmarkSpec, network: nn.Module, *, device: str) -> Forward:
     def forward(batch: Tensor) -> object:
-        with devices.mixed(spec.precision, device=context.device):
+        with devices.mixed(spec.precision, device=device):
             return network(batch)
 
     return forward

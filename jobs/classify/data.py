@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from jobs.classify import ClassifySpec
 from jobs.data import augmentation, source
@@ -20,6 +21,7 @@ from jobs.data.loading import (
 from jobs.data.verdict import Verdict, drop_bad, inspect
 from jobs.errors import SpecError
 from jobs.job import JobContext
+from jobs.recipes import Recipe
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,46 @@ def load_data(spec: ClassifySpec, context: JobContext) -> Data:
     listing, verdict = check_images(spec, context)
     train, scored = _cut(spec, listing)
     recipe = spec.recipe
+    share = _share(recipe, context, images=len(train))
+    keep = verdict.decoded_mib < KEEP_DECODED_MIB
+    processes = _loader_processes(spec, context, keep=keep)
+    order = MicroBatches(len(train), share=share, seed=spec.seed)
+    in_turn = InTurn(
+        len(scored), batch=spec.eval_batch, rank=context.rank, world_size=context.world_size
+    )
+    train_images, scored_images = (
+        Images(
+            listing.root,
+            samples,
+            transform=transform,
+            seed=spec.seed,
+            # what loader processes keep, each would keep for itself
+            keep=keep and processes == 0,
+        )
+        for samples, transform in (
+            (train, augmentation.training(recipe)),
+            (scored, augmentation.evaluation(recipe)),
+        )
+    )
+    load = partial(make_loader, processes=processes, device=context.device)
+    return Data(
+        classes=listing.classes,
+        train=train,
+        scored=scored,
+        verdict=verdict,
+        order=order,
+        train_batches=load(train_images, order),
+        scored_batches=load(scored_images, in_turn),
+        steps_per_epoch=share.steps(len(train)),
+    )
+
+
+def _share(recipe: Recipe, context: JobContext, *, images: int) -> Share:
+    """Return this worker's part of each step.
+
+    Raises:
+        SpecError: There is no whole step in an epoch, or the workers cannot share one.
+    """
     recipe.accumulation(context.world_size)
     share = Share(
         batch_size=recipe.batch_size,
@@ -81,36 +123,12 @@ def load_data(spec: ClassifySpec, context: JobContext) -> Data:
         rank=context.rank,
         world_size=context.world_size,
     )
-    if not share.steps(len(train)):
+    if not share.steps(images):
         raise SpecError(
-            f"recipe.batch_size {recipe.batch_size} is more than the {len(train)} training images; "
+            f"recipe.batch_size {recipe.batch_size} is more than the {images} training images; "
             "make it (and recipe.micro_batch) smaller"
         )
-    keep = verdict.decoded_mib < KEEP_DECODED_MIB
-    processes = _loader_processes(spec, context, keep=keep)
-    keep = keep and processes == 0
-    order = MicroBatches(len(train), share=share, seed=spec.seed)
-    in_turn = InTurn(
-        len(scored), batch=spec.eval_batch, rank=context.rank, world_size=context.world_size
-    )
-    train_images = Images(
-        listing.root, train, transform=augmentation.training(recipe), seed=spec.seed, keep=keep
-    )
-    scored_images = Images(
-        listing.root, scored, transform=augmentation.evaluation(recipe), keep=keep
-    )
-    return Data(
-        classes=listing.classes,
-        train=train,
-        scored=scored,
-        verdict=verdict,
-        order=order,
-        train_batches=make_loader(train_images, order, processes=processes, device=context.device),
-        scored_batches=make_loader(
-            scored_images, in_turn, processes=processes, device=context.device
-        ),
-        steps_per_epoch=share.steps(len(train)),
-    )
+    return share
 
 
 def _cut(spec: ClassifySpec, listing: Listing) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:

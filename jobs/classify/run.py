@@ -9,7 +9,7 @@ from backbones.cost import cost
 from jobs import device as devices
 from jobs.classify import ClassifySpec
 from jobs.classify.checkpoints import Checkpoints
-from jobs.classify.data import Data, check_images, load_data
+from jobs.classify.data import check_images, load_data
 from jobs.classify.evaluation import Scores, evaluate
 from jobs.classify.network import initial_name, make_network
 from jobs.classify.optimiser import make_optimiser
@@ -56,22 +56,16 @@ def run(spec: ClassifySpec, context: JobContext) -> Result:
         )
         if checkpoints.resume():
             context.status(f"going on from step {trained.progress.steps}")
-        course = Course(
-            spec=spec,
-            data=data,
-            context=context,
-            trained=trained,
-            parallel=make_parallel(trained.network, context),
-            checkpoints=checkpoints,
-            mixing=make_mixing(recipe, classes=len(data.classes)),
-        )
+        parallel = make_parallel(trained.network, context)
+        mixing = make_mixing(recipe, classes=len(data.classes))
+        course = Course(spec, data, context, trained, parallel, checkpoints, mixing)
         while trained.progress.epoch < recipe.epochs:
             train_epoch(course)
             trained.progress.count_epoch(_score(course).named())
             _report_epoch(course)
             checkpoints.save()
         checkpoints.count_time()
-        return Result(scores=_scores(trained.progress), facts=_facts(spec, data, trained, context))
+        return Result(scores=_scores(trained.progress), facts=_facts(course))
 
 
 def _make_trained(spec: ClassifySpec, *, classes: int, context: JobContext) -> Trained:
@@ -137,11 +131,9 @@ def _scores(progress: Progress) -> dict[str, float]:
     }
 
 
-def _facts(
-    spec: ClassifySpec, data: Data, trained: Trained, context: JobContext
-) -> dict[str, Json]:
+def _facts(course: Course) -> dict[str, Json]:
     """Return what decides with whom the scores may be compared, and what is worth knowing."""
-    recipe = spec.recipe
+    spec, data, recipe = course.spec, course.data, course.spec.recipe
     costs = cost(spec.backbone, classes=len(data.classes), image_size=recipe.image_size)
     return {
         "task": "classify",
@@ -153,7 +145,7 @@ def _facts(
         "recipe": recipe.name,
         "recipe_hash": recipe.digest(),
         "initial": initial_name(spec),
-        "train_samples_seen": trained.progress.images,
+        "train_samples_seen": course.trained.progress.images,
         "image_size": recipe.image_size,
         "crop_pct": recipe.crop_pct,
         "ema": recipe.ema is not None,
@@ -165,7 +157,7 @@ def _facts(
         "train_images": len(data.train),
         "val_images": len(data.scored),
         "skipped_images": len(data.verdict.bad),
-        "workers": context.world_size,
-        "device": devices.name(context.device),
+        "workers": course.context.world_size,
+        "device": devices.name(course.context.device),
         "torch": torch.__version__,
     }

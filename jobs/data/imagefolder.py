@@ -85,7 +85,7 @@ def class_names(root: Path) -> tuple[str, ...]:
         )
     train, val = (_class_folders(root / name) for name in SPLITS)
     if train != val:
-        raise DatasetError(_difference(root, train, val))
+        raise DatasetError(_difference(root, train=train, val=val))
     empty = [
         f"{name}/{label}"
         for name in SPLITS
@@ -144,7 +144,7 @@ def _is_image(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122  (a million names: no Path each)
 
 
-def _difference(root: Path, train: Sequence[str], val: Sequence[str]) -> str:
+def _difference(root: Path, *, train: Sequence[str], val: Sequence[str]) -> str:
     only = [
         f"only in {name}: {_some(sorted(set(mine) - set(other)))}"
         for name, mine, other in (("train", train, val), ("val", val, train))

@@ -144,7 +144,7 @@ def _read_all(listing: Listing, *, threads: int, status: Callable[[str], None]) 
             status(f"checking {len(samples):,} images: {start / len(samples):.0%}")
             some = samples[start : start + _AT_ONCE]
             for sample, look in zip(some, pool.map(lambda s: _look(listing, s), some), strict=True):
-                entries.append(_entry(listing, sample, look))
+                entries.append(_entry(sample, look, classes=listing.classes))
                 pixels += look.pixels
                 if look.fault:
                     bad[sample.path] = look.fault
@@ -157,10 +157,10 @@ def _read_all(listing: Listing, *, threads: int, status: Callable[[str], None]) 
     )
 
 
-def _entry(listing: Listing, sample: Sample, look: _Look) -> str:
+def _entry(sample: Sample, look: _Look, *, classes: Sequence[str]) -> str:
     split, _, below = sample.id.partition("/")
-    stem = below.removeprefix(f"{listing.classes[sample.label]}/")
-    return "\0".join((split, listing.classes[sample.label], stem, look.sha256))
+    name = classes[sample.label]
+    return "\0".join((split, name, below.removeprefix(f"{name}/"), look.sha256))
 
 
 def _look(listing: Listing, sample: Sample) -> _Look:

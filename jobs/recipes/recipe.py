@@ -174,10 +174,7 @@ class Recipe(Spec):
                 not all(0 <= beta < 1 for beta in self.betas),
                 f"betas must lie in [0, 1), found {list(self.betas)}",
             ),
-            (
-                self.nesterov and not self.momentum,
-                "nesterov needs a momentum above 0",
-            ),
+            (self.nesterov and not self.momentum, "nesterov needs a momentum above 0"),
         ):
             if wrong:
                 raise ValueError(message)
