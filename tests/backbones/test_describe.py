@@ -21,4 +21,4 @@ def test_a_description_is_plain_json_with_the_published_rows_of_this_backbone() 
 
 
 def test_rows_of_other_settings_are_not_this_backbones() -> None:
-    assert describe("resnet18/eca(kernels=rule)").published == ()
+    assert describe("resnet18/eca(kernels=9)").published == ()

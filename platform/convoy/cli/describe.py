@@ -23,7 +23,12 @@ def describe(
         list[str], typer.Argument(help="Such as 'resnet18/kernel_warehouse(budget=4)'.")
     ],
     *,
-    image_size: Annotated[int, typer.Option(min=8, help="Side of the images, pixels.")] = 224,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            min=8, help="Side of the images, pixels; each network's usual one if not said."
+        ),
+    ] = None,
     classes: Annotated[int, typer.Option(min=1, help="Width of the classifier.")] = 1000,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -42,14 +47,14 @@ def describe(
         return
     from convoy.terminal import tables
 
-    headings = ("backbone", "params M", "MAdds M", "assembly M", "sites", "published")
+    headings = ("backbone", "px", "params M", "MAdds M", "assembly M", "sites", "published")
     tables.put(
         tables.grid(
             headings,
             [_cells(one) for one in found],
-            right=headings[1:5],
-            keep=headings[1:5],
-            caption=f"{image_size} px, {classes} classes; MAdds hold the assembly of kernels",
+            right=headings[1:6],
+            keep=headings[1:6],
+            caption=f"{classes} classes; MAdds hold the assembly of kernels",
         )
     )
     first = found[0].backbone
@@ -59,6 +64,7 @@ def describe(
 def _cells(one: Description) -> list[str]:
     return [
         one.backbone,
+        str(one.image_size),
         f"{one.params / 1e6:.3f}",
         f"{one.madds / 1e6:.1f}",
         f"{one.madds_assembly / 1e6:.1f}",
