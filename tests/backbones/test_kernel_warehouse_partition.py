@@ -18,8 +18,7 @@ from backbones.methods.kernel_warehouse import METHOD, Settings
 from backbones.methods.kernel_warehouse.partition import Warehouse, partition
 from backbones.methods.kernel_warehouse.startup import assignment
 from backbones.resolve import resolve
-from backbones.sites import Role, Site, Slot
-from backbones.sites import sites
+from backbones.sites import Role, Site, Slot, sites
 
 RELEASED: Mapping[str, Any] = json.loads(
     (Path(__file__).parent / "data" / "kernel_warehouse.json").read_text("utf-8")

@@ -58,7 +58,8 @@ def test_describe_for_people_has_a_row_each(command: Any) -> None:
     )
     rows = [line for line in answer.out.splitlines() if "resnet18/" in line]
     assert [row.split()[0] for row in rows] == ["resnet18/eca", "resnet18/conv"]
-    assert "64 px, 10 classes" in answer.out
+    assert [row.split()[1] for row in rows] == ["64", "64"]
+    assert "10 classes" in answer.out
 
 
 @pytest.mark.parametrize("text", ["resnet18/ecaa", "resnet199", "resnet18/eca(gamma=-1)"])
