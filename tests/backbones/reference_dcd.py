@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
+
+from backbones.sites import Site
+from tests.backbones.slow_convolution import slow_convolution
 
 EPSILON = 1e-5
 """What a normalisation adds to a variance: PyTorch's default."""
 
 
 def layer(
-    x: Tensor, weights: Mapping[str, Tensor], *, stride: int, side: int, training: bool
+    x: Tensor, weights: Mapping[str, Tensor], *, site: Site, side: int, training: bool
 ) -> Tensor:
     """Apply the static kernel, scale its outputs, and add what the fused channels give.
 
     Args:
-        x: (N, C, H, W) float64, at least `side` high and wide.
+        x: (N, C, H, W) float64.
         weights: State of the operator in float64: ``static.weight``, and so on.
-        stride: Of the layer.
+        site: The layer.
         side: The controller looks at side x side parts of the map.
         training: Whether norms take the statistics of this batch.
     """
-    static = weights["static.weight"]
-    plain = _convolve(x, static, stride=stride, padding=static.shape[-1] // 2)
+    pointwise = replace(site, padding=(0, 0), dilation=(1, 1))
+    plain = _convolve(x, weights["static.weight"], site)
     if "static.bias" in weights:
         plain = plain + weights["static.bias"].reshape(1, -1, 1, 1)
-    q = _convolve(x, weights["compress.weight"], stride=stride, padding=0)
+    q = _convolve(x, weights["compress.weight"], pointwise)
     q = _normalise(q, weights, "compress_norm", training=training)
     images, fused = q.shape[:2]
     controls = [_control(x[n], weights, side=side) for n in range(images)]
@@ -37,7 +41,7 @@ def layer(
         rows = [(phi[row].reshape(-1, 1, 1) * q[n]).sum(0) for row in range(fused)]
         mixed.append(torch.stack(rows))
     fusion = _normalise(torch.stack(mixed), weights, "fuse_norm", training=training) + q
-    branch = _convolve(fusion, weights["expand.weight"], stride=1, padding=0)
+    branch = _convolve(fusion, weights["expand.weight"], replace(pointwise, stride=(1, 1)))
     scaled = torch.stack(
         [
             torch.stack([plain[n, o] * controls[n][0][o] for o in range(plain.shape[1])])
@@ -77,21 +81,8 @@ def _twice_hard_sigmoid(x: Tensor) -> Tensor:
     return torch.where(x <= -3, 0 * x, torch.where(x >= 3, 0 * x + 2, (x + 3) / 3))
 
 
-def _convolve(x: Tensor, kernel: Tensor, *, stride: int, padding: int) -> Tensor:
-    images, channels, height, width = x.shape
-    out_channels, _, side, _ = kernel.shape
-    padded = torch.zeros(images, channels, height + 2 * padding, width + 2 * padding, dtype=x.dtype)
-    padded[:, :, padding : padding + height, padding : padding + width] = x
-    rows = (height + 2 * padding - side) // stride + 1
-    columns = (width + 2 * padding - side) // stride + 1
-    pixels = [
-        (padded[n, :, row : row + side, column : column + side] * kernel[o]).sum()
-        for n in range(images)
-        for o in range(out_channels)
-        for row in range(0, rows * stride, stride)
-        for column in range(0, columns * stride, stride)
-    ]
-    return torch.stack(pixels).reshape(images, out_channels, rows, columns)
+def _convolve(x: Tensor, kernel: Tensor, site: Site) -> Tensor:
+    return torch.stack([slow_convolution(image, kernel, site) for image in x])
 
 
 def _normalise(x: Tensor, weights: Mapping[str, Tensor], name: str, *, training: bool) -> Tensor:

@@ -11,11 +11,12 @@ from backbones.build import build
 from backbones.cost import cost
 from backbones.errors import SettingError, UnsupportedNetworkError
 from backbones.methods.dcd import Settings, controller_width, fused_channels, pooled_side
-from backbones.methods.dcd.operator import ChannelFusion, FusionNorm
+from backbones.methods.dcd.operator import ChannelFusion
 from backbones.resolve import resolve
-from backbones.sites import Role, Site, Slot, sites
+from backbones.sites import Role, Site, sites
 from tests.backbones import reference_dcd
 from tests.backbones.closeness import assert_equals_reference, relative_error
+from tests.backbones.small_sites import shake, site
 
 BASIC, BOTTLENECK, INVERTED = (
     Settings(rule="basic"),
@@ -24,56 +25,17 @@ BASIC, BOTTLENECK, INVERTED = (
 )
 
 
-def site(
-    *, channels: tuple[int, int], kernel: int = 3, stride: int = 1, bias: bool = False
-) -> Site:
-    return Site(
-        name="layer",
-        slots=frozenset({Slot.CONV}),
-        role=Role.SPATIAL if kernel > 1 else Role.EXPAND,
-        stage=0,
-        block=0,
-        block_name="block",
-        kind="conv2d",
-        in_channels=channels[0],
-        out_channels=channels[1],
-        kernel_size=(kernel, kernel),
-        stride=(stride, stride),
-        padding=(kernel // 2, kernel // 2),
-        bias=bias,
-    )
-
-
-def classifier(*, channels: tuple[int, int]) -> Site:
-    return Site(
-        name="fc",
-        slots=frozenset({Slot.CONV}),
-        role=Role.CLASSIFIER,
-        stage=4,
-        block=-1,
-        block_name="",
-        kind="linear",
-        in_channels=channels[0],
-        out_channels=channels[1],
-        bias=True,
-    )
+def classifier(channels: tuple[int, int]) -> Site:
+    return site(channels, kernel=1, bias=True, kind="linear", role=Role.CLASSIFIER)
 
 
 def shaken(place: Site, settings: Settings, dtype: torch.dtype = torch.float64) -> ChannelFusion:
-    """Give norms weights and statistics that matter, and gates a spread beyond both ends."""
+    """Give norms statistics that matter, and gates a spread beyond both ends."""
     operator = ChannelFusion(place, settings)
     for module in operator.modules():
-        if isinstance(module, FusionNorm):
-            assert module.running_mean is not None
-            assert module.running_var is not None
-            module.weight.data.uniform_(0.5, 1.5)
-            module.running_var.uniform_(0.5, 1.5)
-            module.bias.data.normal_()
-            module.running_mean.normal_()
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=2 * module.in_features**-0.5)
-    if operator.static.bias is not None:
-        nn.init.normal_(operator.static.bias)
+    shake(operator)
     return operator.to(dtype)
 
 
@@ -83,23 +45,20 @@ def shaken(place: Site, settings: Settings, dtype: torch.dtype = torch.float64) 
 @pytest.mark.parametrize(
     ("place", "settings"),
     [
-        (site(channels=(4, 6), stride=2), BASIC),
-        (site(channels=(9, 5), bias=True), BOTTLENECK),
-        (site(channels=(4, 9), kernel=1), INVERTED),
-        (site(channels=(8, 4), kernel=1), INVERTED),
+        (site((4, 6), padding=1, stride=2), BASIC),
+        (site((9, 5), padding=1, bias=True), BOTTLENECK),
+        (site((5, 4), padding=2, dilation=2, stride=3), BOTTLENECK),
+        (site((4, 9), kernel=1), INVERTED),
+        (site((8, 4), kernel=1), INVERTED),
     ],
-    ids=["quarters, strided", "with a bias", "expanding", "projecting"],
+    ids=["quarters, strided", "with a bias", "dilated", "expanding", "projecting"],
 )
 def test_the_layer_equals_its_reference(
     dtype: torch.dtype, training: bool, images: int, place: Site, settings: Settings
 ) -> None:
     def reference(x: Tensor, state: Mapping[str, Tensor]) -> Tensor:
         return reference_dcd.layer(
-            x,
-            state,
-            stride=place.stride[0],
-            side=pooled_side(place, settings),
-            training=training,
+            x, state, site=place, side=pooled_side(place, settings), training=training
         )
 
     operator = shaken(place, settings, dtype).train(training)
@@ -114,16 +73,18 @@ def test_the_layer_equals_its_reference(
 def test_the_classifier_equals_the_reference_on_a_map_of_one_pixel(
     training: bool, images: int
 ) -> None:
+    place = classifier((6, 3))
+
     def reference(x: Tensor, state: Mapping[str, Tensor]) -> Tensor:
-        y = reference_dcd.layer(x[:, :, None, None], state, stride=1, side=1, training=training)
+        y = reference_dcd.layer(x[:, :, None, None], state, site=place, side=1, training=training)
         return y[:, :, 0, 0]
 
-    operator = shaken(classifier(channels=(6, 3)), BASIC).train(training)
+    operator = shaken(place, BASIC).train(training)
     assert_equals_reference(operator, torch.randn(images, 6, dtype=torch.float64), reference)
 
 
 def test_one_value_for_each_channel_leaves_the_statistics_as_they_are() -> None:
-    operator = shaken(site(channels=(4, 6)), BASIC).train()
+    operator = shaken(site((4, 6), padding=1), BASIC).train()
     before = {name: value.clone() for name, value in operator.named_buffers()}
     operator(torch.randn(1, 4, 1, 1, dtype=torch.float64)).sum().backward()
     assert all(torch.equal(value, before[name]) for name, value in operator.named_buffers())
@@ -133,7 +94,7 @@ def test_one_value_for_each_channel_leaves_the_statistics_as_they_are() -> None:
 
 def test_the_layout_of_the_map_is_kept() -> None:
     x = torch.randn(2, 8, 6, 4).contiguous(memory_format=torch.channels_last)
-    operator = ChannelFusion(site(channels=(8, 12), stride=2), BASIC).eval()
+    operator = ChannelFusion(site((8, 12), padding=1, stride=2), BASIC).eval()
     operator.to(memory_format=torch.channels_last)
     y = operator(x)
     assert y.shape == (2, 12, 3, 2)
@@ -142,7 +103,7 @@ def test_the_layout_of_the_map_is_kept() -> None:
 
 def test_it_is_a_kernel_for_each_image() -> None:
     """W(x) = Lambda W0 + P (s Phi + 1) Q^T where the norms only scale, by s in the second."""
-    operator = ChannelFusion(site(channels=(8, 5), kernel=1), BOTTLENECK).double().eval()
+    operator = ChannelFusion(site((8, 5), kernel=1), BOTTLENECK).double().eval()
     for norm, scale in ((operator.compress_norm, 1.0), (operator.fuse_norm, 0.7)):
         assert norm.running_var is not None
         nn.init.constant_(norm.weight, scale * (1 + norm.eps) ** 0.5)
@@ -162,14 +123,14 @@ def test_it_is_a_kernel_for_each_image() -> None:
 @pytest.mark.parametrize(
     ("place", "settings", "fused", "width"),
     [
-        (site(channels=(64, 64)), BASIC, 16, 16),
-        (site(channels=(512, 512)), BASIC, 45, 128),
-        (site(channels=(64, 64)), BOTTLENECK, 8, 4),
-        (site(channels=(256, 64), kernel=1), BOTTLENECK, 16, 16),
-        (site(channels=(8, 48), kernel=1), INVERTED, 4, 4),
-        (site(channels=(48, 16), kernel=1), INVERTED, 8, 4),
-        (site(channels=(16, 96), kernel=1), INVERTED, 8, 4),
-        (classifier(channels=(1280, 1000)), INVERTED, 32, 32),
+        (site((64, 64)), BASIC, 16, 16),
+        (site((512, 512)), BASIC, 45, 128),
+        (site((64, 64)), BOTTLENECK, 8, 4),
+        (site((256, 64), kernel=1), BOTTLENECK, 16, 16),
+        (site((8, 48), kernel=1), INVERTED, 4, 4),
+        (site((48, 16), kernel=1), INVERTED, 8, 4),
+        (site((16, 96), kernel=1), INVERTED, 8, 4),
+        (classifier((1280, 1000)), INVERTED, 32, 32),
     ],
 )
 def test_widths_are_those_of_the_released_layers(
@@ -200,7 +161,7 @@ def test_in_mobilenet_v2_only_blocks_that_expand_change() -> None:
 
 def test_linear_layers_begin_as_in_the_release_of_their_rule() -> None:
     resnet, mobilenet = (
-        ChannelFusion(classifier(channels=(512, 400)), settings).controller.scale.weight.detach()
+        ChannelFusion(classifier((512, 400)), settings).controller.scale.weight.detach()
         for settings in (BASIC, INVERTED)
     )
     assert resnet.abs().max() <= 32**-0.5
