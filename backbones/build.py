@@ -138,8 +138,10 @@ def place(network: nn.Module, resolved: Resolved, found: Sequence[Site]) -> list
     }
     _fill(network, plans, found)
     placed = [Placed(name, registry.get(name).slot, tuple(group)) for name, group in chosen.items()]
+    counted_only = next(network.parameters()).is_meta  # no news: costs are counted often
     for record in placed:
-        logger.info(
+        logger.log(
+            logging.DEBUG if counted_only else logging.INFO,
             "method placed",
             extra={"method": record.method, "taken": len(record.sites), "of": len(found)},
         )

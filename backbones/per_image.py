@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from backbones.sites import Pair, Site
 
-_PART = 2**18
-"""Numbers of kernels (1 MiB in single precision) that are made before they are used."""
-_FEWEST_OUTPUTS = 32
+_PART = 2**19
+"""Numbers of kernels (2 MiB in single precision) that are made before they are used."""
+_FEWEST_OUTPUTS = 128
 """Outputs below which a convolution loses more than the cache gains."""
 
 KernelsOf = Callable[[slice, slice], Tensor]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from timm.utils.model_ema import ModelEmaV3
 
@@ -19,6 +21,8 @@ from jobs.classify.workers import make_parallel, share_buffers
 from jobs.data import source
 from jobs.errors import DivergedError
 from jobs.job import JobContext, Json, Result
+
+logger = logging.getLogger(__name__)
 
 
 def check(spec: ClassifySpec, context: JobContext) -> None:
@@ -110,6 +114,8 @@ def _score(course: Course) -> Scores:
 
 def _report_epoch(course: Course) -> None:
     progress = course.trained.progress
+    facts = {"epoch": progress.epoch, "train_loss": progress.train_loss, **progress.scores}
+    logger.info("epoch done", extra=facts)
     course.context.report(
         step=progress.steps,
         total_steps=course.total_steps,

@@ -15,6 +15,23 @@ from typing import TextIO
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class Facts(logging.Formatter):
+    """Shows what a record carries in `extra` behind its constant message."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line: message, then ``name=value`` of each fact."""
+        facts = {name: value for name, value in vars(record).items() if name not in _OWN}
+        words = [f"{name}={_short(value)}" for name, value in facts.items()]
+        return " ".join([super().formatMessage(record), *words])
+
+
+def _short(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
 @contextmanager
 def captured(file: Path, *, own_process: bool) -> Iterator[None]:
     """Write the output of the block to `file`.
@@ -50,7 +67,7 @@ def _take_descriptors(log: TextIO) -> None:
 def _logging_to(stream: TextIO, *, alone: bool) -> Iterator[None]:
     root = logging.getLogger()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(logging.Formatter(FORMAT))
+    handler.setFormatter(Facts(FORMAT))
     level = root.level
     others = [one for one in root.handlers if alone]  # Ray's workers bring some
     for other in others:
