@@ -82,6 +82,7 @@ def _work(store: Store, parts: Sequence[Part], *, settings: Settings) -> list[Ru
     runs = present(store, parts)
     if are_over(runs):
         return runs
+    say.line("a dispatcher is there already" if leads else f"starting Ray here; its log is {log}")
     with showing() as look:
 
         def tick() -> None:
