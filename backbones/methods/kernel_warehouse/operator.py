@@ -21,8 +21,8 @@ from backbones.method import Replacements
 from backbones.methods.kernel_warehouse import partition as plans
 from backbones.methods.kernel_warehouse.assembly import Assembly
 from backbones.methods.kernel_warehouse.attention import Attention
-from backbones.methods.kernel_warehouse.convolve import convolve
 from backbones.methods.kernel_warehouse.settings import Settings
+from backbones.per_image import convolve
 from backbones.sites import Site
 
 _CACHED = 2**20
