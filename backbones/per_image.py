@@ -55,6 +55,10 @@ def convolve_in_parts(x: Tensor, kernels_of: KernelsOf, *, site: Site) -> Tensor
         (N, O, H', W'), in the memory format of `x`.
     """
     shape = (site.in_channels // site.groups, *site.kernel_size)
+    layout = memory_format(x)
+    if site.kernel_size != (1, 1) and _has_small_map(site):
+        # kernels come in the usual format: what is smaller takes the format of the other
+        x = x.contiguous()
 
     def maps(images: slice, outputs: slice) -> list[Tensor]:
         kernels = kernels_of(images, outputs)
@@ -71,15 +75,11 @@ def convolve_in_parts(x: Tensor, kernels_of: KernelsOf, *, site: Site) -> Tensor
     if torch.compiler.is_compiling() or not is_plain:
         y = _join(maps(slice(None), slice(None)), dim=0)
     else:
-        fan_in = math.prod(shape)
-        outputs = _outputs_at_once(site, fan_in)
-        images = list(_slices(x.shape[0], max(1, _PART // (outputs * fan_in))))
-        blocks = [
-            _join([part for some in images for part in maps(some, block)], dim=0)
-            for block in _slices(site.out_channels, outputs)
-        ]
-        y = _join(blocks, dim=1)
-    return y.contiguous(memory_format=memory_format(x))
+        outputs, images = _part(site)
+        some = list(_slices(x.shape[0], images))
+        blocks = _slices(site.out_channels, outputs)
+        y = _join([_join([m for i in some for m in maps(i, o)], dim=0) for o in blocks], dim=1)
+    return y.contiguous(memory_format=layout)
 
 
 def convolve(
@@ -160,12 +160,23 @@ def _pointwise(x: Tensor, kernels_NOC: Tensor) -> Tensor:
     return (kernels_NOC @ x.flatten(2)).view(*kernels_NOC.shape[:2], height, width)
 
 
-def _outputs_at_once(site: Site, fan_in: int) -> int:
-    """Groups stay together; a block of outputs is a multiple of the fewest."""
-    if site.groups > 1:
-        return site.out_channels
-    blocks = max(1, _PART // (fan_in * _FEWEST_OUTPUTS))
-    return min(site.out_channels, blocks * _FEWEST_OUTPUTS)
+def _fan_in(site: Site) -> int:
+    return math.prod(site.kernel_size) * site.in_channels // site.groups
+
+
+def _has_small_map(site: Site) -> bool:
+    """Whether the map that comes in has fewer numbers than the kernel."""
+    return site.in_channels * math.prod(site.in_size) < site.out_channels * _fan_in(site)
+
+
+def _part(site: Site) -> Pair:
+    """Return how many outputs of how many images are made at a time; groups stay together."""
+    fan_in = _fan_in(site)
+    outputs = site.out_channels
+    if site.groups == 1:
+        blocks = max(1, _PART // (fan_in * _FEWEST_OUTPUTS))
+        outputs = min(outputs, blocks * _FEWEST_OUTPUTS)
+    return outputs, max(1, _PART // (outputs * fan_in))
 
 
 def _slices(count: int, step: int) -> Iterator[slice]:
