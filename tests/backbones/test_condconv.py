@@ -10,6 +10,7 @@ import pytest
 import torch
 from timm.layers.cond_conv2d import CondConv2d as TimmCondConv2d
 from torch import Tensor, nn
+from torch.export import Dim, export
 
 from backbones import per_image
 from backbones.build import build
@@ -158,6 +159,14 @@ def test_one_expert_with_weight_one_is_a_plain_convolution(case: str) -> None:
         plain.weight.copy_(layer.weight.view_as(plain.weight))
     x = torch.randn(2, shape.in_channels, 6, 5)
     assert relative_error(layer(x, torch.ones(2, 1)), plain(x)) < 1e-6
+
+
+def test_a_block_exports_with_any_batch_and_size() -> None:
+    around = block_of(site((5, 5), padding=1), Settings(experts=2)).eval()
+    shapes = {"x": {0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO}}
+    exported = export(around, (torch.randn(2, 5, 8, 8),), dynamic_shapes=shapes).module()
+    x = torch.randn(3, 5, 5, 11)
+    assert relative_error(exported(x), around(x)) < 1e-6
 
 
 def test_softmax_routing_shares_one_between_the_experts() -> None:

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.export import Dim, export
 from torch.nn import functional
 
 from backbones import per_image
@@ -127,6 +128,14 @@ def test_half_precision_stays_near(precision: torch.dtype, tolerance: float) -> 
     with torch.autocast("cpu", dtype=precision):
         assert relative_error(module(x), wanted) < tolerance
     assert relative_error(module.to(precision)(x.to(precision)), wanted) < 2 * tolerance
+
+
+def test_a_layer_exports_with_any_batch_and_size() -> None:
+    module = layer_of("1x1").eval()
+    shapes = {"x": {0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO}}
+    exported = export(module, (torch.randn(2, 6, 8, 8),), dynamic_shapes=shapes).module()
+    x = torch.randn(3, 6, 5, 11)
+    assert relative_error(exported(x), module(x)) < 1e-6
 
 
 @pytest.mark.parametrize("network", ["resnet18", "mobilenetv2_100"])

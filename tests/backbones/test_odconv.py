@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.export import Dim, export
 from torch.nn import functional
 
 from backbones import per_image
@@ -172,6 +173,16 @@ def test_half_precision_stays_near(precision: torch.dtype, tolerance: float) -> 
     with torch.autocast("cpu", dtype=precision):
         assert relative_error(module(x), wanted) < tolerance
     assert relative_error(module.to(precision)(x.to(precision)), wanted) < 2 * tolerance
+
+
+@pytest.mark.parametrize("case", ["3x3", "depthwise"])
+def test_a_layer_exports_with_any_batch_and_size(case: str) -> None:
+    module = layer_of(case, Settings(kernels=2)).eval()
+    channels = module.site.in_channels
+    shapes = {"x": {0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO}}
+    exported = export(module, (torch.randn(2, channels, 8, 8),), dynamic_shapes=shapes).module()
+    x = torch.randn(3, channels, 5, 11)
+    assert relative_error(exported(x), module(x)) < 1e-6
 
 
 @pytest.mark.parametrize(

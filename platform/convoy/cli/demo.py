@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
 from contextlib import suppress
 from dataclasses import astuple
 from pathlib import Path
@@ -129,11 +131,19 @@ def _show_results(store: Store, runs: Sequence[Run], *, settings: Settings) -> N
     failed = [run for run in runs if run.state is not RunState.SUCCEEDED]
     for run in failed:
         say.note(f"run {run.id} {run.backbone} {run.state}: {run.failure_text}")
+    place = f"http://127.0.0.1:{settings.dashboard_port}"
+    say.note(f"dashboard: {_typed_as()} {_home(settings)}dashboard serves it at {place}")
     say.hint(
         f"platform {_home(settings)}dashboard", f"platform {_home(settings)}leaderboard --json"
     )
     if failed:
         raise typer.Exit(1)
+
+
+def _typed_as() -> str:
+    """Return what to type for this very command, which may not be on the PATH (`make demo`)."""
+    here = Path(sys.argv[0])
+    return "platform" if shutil.which("platform") else str(here)
 
 
 def _say_times(store: Store, runs: Sequence[Run]) -> None:
