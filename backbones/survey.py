@@ -11,13 +11,16 @@ timm or torchvision network:
 * A *gate* stands after the last normalisation of a block when no convolution follows it on the
   main path and it has the block's output shape; else after a layer (stochastic depth, layer scale)
   that ends the main path with that shape.
+
+What follows what does not depend on the image: a small one gets the sites of a large one, with its
+own map sizes.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from torch import nn
@@ -28,6 +31,7 @@ from backbones.forward_trace import Call, trace
 from backbones.resolve import Resolved, resolve
 from backbones.sites import Pair, Role, Site, Slot
 
+_AMPLE = 224  # pixels at which no map of a block is 1x1
 _NUMBER = re.compile(r"\d+")
 _ENDS_IN_NUMBER = re.compile(r".*\d")
 _SHORTCUT = {"downsample", "shortcut", "skip", "conv_skip", "identity"}
@@ -64,6 +68,17 @@ def _survey(
 def find(network: nn.Module, *, image_size: int) -> list[Site]:
     """List the sites of a network that is on the `meta` device."""
     calls = trace(network, image_size=image_size)
+    if image_size >= _AMPLE or not any(_on_pooled(call) for call in calls):
+        return _read(network, calls)
+    # ordinary maps of a small image shrink to the 1x1 by which the layers of an attention are known
+    try:
+        ample = trace(network, image_size=_AMPLE)
+    except (RuntimeError, ValueError, AssertionError, TypeError):  # it is built for one size
+        return _read(network, calls)
+    return [_sized(site, calls) for site in _read(network, ample)]
+
+
+def _read(network: nn.Module, calls: Sequence[Call]) -> list[Site]:
     order = {name: rank for rank, (name, _) in enumerate(network.named_modules())}
     layers = [call for call in calls if isinstance(call.module, nn.Conv2d | nn.Linear)]
     plan = _Plan.of(calls, layers)
@@ -77,6 +92,16 @@ def find(network: nn.Module, *, image_size: int) -> list[Site]:
     return sorted(
         found, key=lambda site: (order.get(site.name, order.get(site.block_name)), site.kind)
     )
+
+
+def _sized(site: Site, calls: Iterable[Call]) -> Site:
+    """Give a site the map sizes of other calls of its network."""
+    is_gate = Slot.GATE in site.slots
+    name = site.block_name if is_gate else site.name
+    call = next(call for call in calls if call.name == name)
+    out_size = _map_size(call.out_shape, call.module)
+    in_size = out_size if is_gate else _map_size(call.in_shape, call.module)
+    return replace(site, in_size=in_size, out_size=out_size)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -126,6 +127,17 @@ def test_gates_stand_at_the_end_of_the_main_path(
     assert len(gates) == count
     if first is not None:
         assert (gates[0].name, gates[0].out_channels) == first
+
+
+@pytest.mark.parametrize("network", ["resnet18", "resnet50", "mobilenetv2_100", "efficientnet_b0"])
+def test_a_small_image_changes_the_map_sizes_alone(network: str) -> None:
+    def structure(size: int) -> list[Site]:
+        found = sites(network, image_size=size)
+        return [replace(site, in_size=(1, 1), out_size=(1, 1)) for site in found]
+
+    assert structure(16) == structure(224)
+    gates = [site.out_size for site in sites("resnet18", image_size=16) if site.kind == "gate"]
+    assert gates == [(4, 4)] * 2 + [(2, 2)] * 2 + [(1, 1)] * 4
 
 
 @pytest.mark.parametrize("size", [32, 33, 65])
