@@ -108,11 +108,14 @@ def create(
 
     Raises:
         UnknownNetworkError: No such network.
-        UnsupportedNetworkError: An option does not fit this network.
+        UnsupportedNetworkError: An option does not fit this network, or no weights are known for
+            it.
     """
     import torch
 
     require(name)
+    if pretrained:
+        _require_weights(name)
     rates = {"drop_rate": dropout, "drop_path_rate": drop_path}
     makers: Mapping[str, Callable[[], nn.Module]] = {
         "timm": lambda: _from_timm(name, classes, image_size, pretrained, rates),
@@ -132,6 +135,27 @@ def create(
         with torch.device(device):
             _shrink_stem(network, name)
     return network
+
+
+def _require_weights(name: str) -> None:
+    """Refuse a network without weights, which timm would leave at random ones."""
+    origin = origins()[name]
+    if origin == "torchvision":
+        import torchvision
+
+        known = len(torchvision.models.get_model_weights(name)) > 0
+    elif origin == "timm":
+        import timm
+
+        config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+        known = config is not None and config.has_weights
+    else:
+        known = False
+    if not known:
+        raise UnsupportedNetworkError(
+            f"no pretrained weights are known for {name}; start from scratch or from a file of "
+            "weights, or choose a network that has some"
+        )
 
 
 def _from_here(name: str, classes: int) -> nn.Module:

@@ -49,3 +49,9 @@ def test_the_classifier_has_the_width_asked_for(name: str) -> None:
         getattr(module, "out_features", getattr(module, "out_channels", None)) == 7
         for module in wide.modules()
     )
+
+
+@pytest.mark.parametrize("network", ["resnet20_cifar", "mobilenetv2_035"])
+def test_weights_that_nobody_published_are_refused_not_drawn(network: str) -> None:
+    with pytest.raises(UnsupportedNetworkError, match=f"no pretrained weights .* {network}"):
+        networks.create(network, options=networks.Options(), classes=10, pretrained=True)
