@@ -18,6 +18,8 @@ from jobs.job import JobKind, Resources, Spec
 from jobs.recipes import Recipe
 
 CPUS_MOST = 4096
+PRIORITY_MOST = 1_000_000
+NAME_MOST = 200
 
 
 class RunSource(Protocol):
@@ -75,9 +77,11 @@ def prepare(
     Raises:
         JobError: The kind, a field, or the data are wrong.
         BackboneError: A backbone is unknown, or its method finds nothing to replace.
-        SubmissionError: Resources are out of range, or the same thing is said twice.
+        SubmissionError: Resources or priority are out of range, a name cannot be shown, or the same
+            thing is said twice.
     """
     job_kind = job.get(kind)
+    _check_words(wishes)
     resources = resources_of(job_kind, wishes)
     variants = list(_variants(kind, values, backbones=backbones, seeds=seeds))
     specs = [job.read_spec(kind, variant) for variant in variants]
@@ -189,6 +193,25 @@ def check_dependencies(store: RunSource, after: Sequence[int]) -> None:
             raise SubmissionError(
                 f"run {run_id} is {state}, so nothing can wait for it; "
                 f"platform retry {run_id} takes it up again"
+            )
+
+
+def _check_words(wishes: Wishes) -> None:
+    if abs(wishes.priority) > PRIORITY_MOST:
+        raise SubmissionError(
+            f"priority is {wishes.priority}; it must be from {-PRIORITY_MOST} to {PRIORITY_MOST}"
+        )
+    if wishes.key == "":
+        raise SubmissionError("the key is empty, so it would not hold back a second run; name one")
+    for what in ("name", "study", "key"):
+        text = getattr(wishes, what) or ""
+        if len(text) > NAME_MOST:
+            raise SubmissionError(
+                f"{what} has {len(text)} characters; it may have up to {NAME_MOST}"
+            )
+        if not text.isprintable():
+            raise SubmissionError(
+                f"{what} {text!r} holds characters that a terminal does not print; leave them out"
             )
 
 

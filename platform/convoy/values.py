@@ -12,6 +12,7 @@ import yaml
 
 from convoy.errors import SubmissionError
 
+NUMBERS_MOST = 10_000
 RECIPE = "recipe"
 BASE = "base"
 """A recipe that is named and changed is written as ``{"base": name, field: value, ...}``."""
@@ -125,15 +126,24 @@ def _read_file(file: Path) -> dict[str, Any]:
 
 
 def read_numbers(text: str) -> tuple[int, ...]:
-    """Read ``0,1,2`` or ``0-4``.
+    """Read ``0,1,2`` or ``0-4``; an empty text holds none.
 
     Raises:
-        SubmissionError: It is neither.
+        SubmissionError: It is neither, or names more than NUMBERS_MOST.
     """
     numbers: list[int] = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise SubmissionError(f"cannot read seeds {text!r}; expected such as 0,1,2 or 0-4")
-        numbers.extend(range(int(first), int(last or first) + 1))
+        span = range(int(first), int(last or first) + 1)
+        if not span:
+            raise SubmissionError(f"seeds {part!r} run backwards; write {last}-{first}")
+        if len(numbers) + len(span) > NUMBERS_MOST:
+            raise SubmissionError(
+                f"seeds {text!r} are more than {NUMBERS_MOST:,}; submit them in parts"
+            )
+        numbers.extend(span)
+    if text and not numbers:
+        raise SubmissionError(f"seeds {text!r} name none; expected such as 0,1,2 or 0-4")
     return tuple(numbers)

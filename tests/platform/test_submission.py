@@ -91,3 +91,17 @@ def test_image_size_comes_from_the_recipe_or_the_spec() -> None:
     (timed,) = submission.prepare("benchmark", {"image_size": 48}, wishes=ADA, backbones=[ECA])
     assert submission.image_size_of(read_spec("classify", trained.spec)) == 40
     assert submission.image_size_of(read_spec("benchmark", timed.spec)) == 48
+
+
+@pytest.mark.parametrize(
+    ("wishes", "says"),
+    [
+        (Wishes("ada", priority=10**20), "it must be from -1000000 to 1000000"),
+        (Wishes("ada", name="a" * 201), "name has 201 characters; it may have up to 200"),
+        (Wishes("ada", study="a\x1b[31m"), "study .* a terminal does not print"),
+        (Wishes("ada", key=""), "the key is empty"),
+    ],
+)
+def test_what_the_store_or_a_terminal_cannot_take_is_refused(wishes: Wishes, says: str) -> None:
+    with pytest.raises(SubmissionError, match=says):
+        prepare(wishes=wishes)

@@ -93,3 +93,17 @@ def test_seeds_are_numbers_and_ranges(text: str, numbers: tuple[int, ...]) -> No
 def test_other_seeds_are_refused(text: str) -> None:
     with pytest.raises(SubmissionError, match="cannot read seeds"):
         read_numbers(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (",", "name none"),
+        ("5-2", "run backwards; write 2-5"),
+        ("0-10000", "more than 10,000"),
+        ("0-9999,7", "more than 10,000"),
+    ],
+)
+def test_seeds_that_name_none_or_too_many_are_refused(text: str, says: str) -> None:
+    with pytest.raises(SubmissionError, match=says):
+        read_numbers(text)
