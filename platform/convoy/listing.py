@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from datetime import datetime
 
 from convoy.durations import span_text
@@ -9,6 +10,8 @@ from convoy.records import Run
 from convoy.states import RunState
 
 _SCORES = (("top1_pct", "top-1 {:.2f} %"), ("p50_ms", "p50 {:.2f} ms"))
+_AFTER_EVIDENCE = ("Kept:", "Nothing was kept:", "Next:")  # of a failure's text
+_LONGEST = 160  # characters of evidence
 _LIVE = (("val_top1_pct", "val {:.1f} %"), ("train_loss", "loss {:.3f}"))
 
 
@@ -21,13 +24,21 @@ def progress_text(run: Run) -> str:
     if run.state is RunState.RUNNING:
         return _running_text(run)
     if run.state is RunState.FAILED:
-        first = (run.failure_text or "").strip().splitlines()
-        return f"{run.failure or 'failed'}: {first[0]}" if first else str(run.failure or "")
+        return _failed_text(run)
     if run.state is RunState.CANCELLED:
         return f"by {run.cancel_reason}" if run.cancel_reason else ""
     if run.started_at and run.ended_at:
         return f"took {span_text((run.ended_at - run.started_at).total_seconds())}"
     return ""
+
+
+def _failed_text(run: Run) -> str:
+    """Return the class of a failure and its evidence; the class says the cause already."""
+    lines = (run.failure_text or "").strip().splitlines()
+    if not lines:
+        return str(run.failure or "")
+    evidence = next((line for line in lines[1:] if not line.startswith(_AFTER_EVIDENCE)), lines[0])
+    return f"{run.failure or 'failed'}: {textwrap.shorten(evidence, _LONGEST, placeholder=' ...')}"
 
 
 def share_text(run: Run) -> str:
