@@ -156,7 +156,8 @@ class Recipe(Spec):
             ),
             (
                 self.warmup_epochs >= self.epochs,
-                f"warmup_epochs {self.warmup_epochs:g} leaves nothing of {self.epochs} epochs",
+                f"warmup_epochs {self.warmup_epochs:g} leaves nothing of epochs {self.epochs}; "
+                "warm up for less (0: not at all) or train for longer",
             ),
             (
                 (self.mixup or self.cutmix) and self.micro_batch % 2,

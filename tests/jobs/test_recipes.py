@@ -58,7 +58,7 @@ def test_a_derived_recipe_is_checked_again() -> None:
     [
         ({"schedule": "step"}, "needs step_epochs"),
         ({"schedule": "step", "step_epochs": (5, 3)}, "must grow"),
-        ({"warmup_epochs": 200}, "leaves nothing of 200 epochs"),
+        ({"warmup_epochs": 200}, "leaves nothing of epochs 200; warm up for less"),
         ({"mixup": 0.2, "micro_batch": 1}, "must be even"),
         ({"scale": (0.5, 1.5)}, r"within \(0, 1\]"),
         ({"epochs": 0}, "greater than or equal to 1"),
