@@ -74,9 +74,11 @@ def _cells(one: Description) -> list[str]:
 
 
 def _published_text(rows: Sequence[Published]) -> str:
-    lines = [f"{_figures(row)} ({row.dataset})" for row in rows[:SHOWN]]
-    if len(rows) > SHOWN:
-        lines.append(f"and {len(rows) - SHOWN} more, with sources: --json")
+    # a row of detection alone has other figures
+    found = [f"{figures} ({row.dataset})" for row in rows if (figures := _figures(row))]
+    lines = found[:SHOWN]
+    if len(rows) > len(lines):
+        lines.append(f"and {len(rows) - len(lines)} more, with sources: --json")
     return "\n".join(lines)
 
 
