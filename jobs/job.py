@@ -219,13 +219,19 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             hint = f"; {near(str(fault['loc'][-1]), known)}" if known else ""
             lines.append(f"{where}: no such field{hint}")
         elif fault["type"] == "missing":
-            lines.append(f"{where}: missing")
+            lines.append(f"{where}: missing{_about(model, fault['loc'])}")
         else:
             message = fault["msg"].removeprefix("Value error, ")
             whole = isinstance(fault["input"], Mapping)  # a rule over many fields names its own
             found = "" if whole else f" (found {fault['input']!r})"
             lines.append(f"{where or model.__name__}: {message}{found}")
     return "\n".join(lines)
+
+
+def _about(model: type[BaseModel], path: Sequence[int | str]) -> str:
+    """Return a missing field's own description, where it has one."""
+    field = model.model_fields.get(str(path[0])) if len(path) == 1 else None
+    return f" ({field.description})" if field and field.description else ""
 
 
 def _fields_at(model: type[BaseModel], path: Sequence[int | str]) -> Sequence[str]:

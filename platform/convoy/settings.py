@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from convoy.errors import SettingsError
+from jobs.job import explain
 
 FILE = "convoy.toml"
 
@@ -104,9 +105,7 @@ def load(
     try:
         return Settings(home=home, **values).resolved()
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()
-        )
+        faults = explain(error, Settings).replace("\n", "; ")
         raise SettingsError(
             f"settings are wrong ({home / FILE} or CONVOY_* variables): {faults}"
         ) from error
