@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from backbones.errors import BackboneError
-from backbones.resolve import resolve
+from jobs.backbone import BackboneText, backbone_of
 from jobs.job import JobKind, Resources, Spec
 
 
 class BenchmarkSpec(Spec):
     """One protocol: what is measured, and how."""
 
-    backbone: str = Field(
-        description="Such as resnet18/kernel_warehouse(budget=4); stored in canonical form."
-    )
+    backbone: BackboneText
     batch: int = Field(default=1, ge=1, description="Images of one forward pass.")
     image_size: int = Field(default=224, ge=8, description="Height and width of the input, px.")
     classes: int = Field(default=1000, ge=1, description="Width of the classifier.")
@@ -42,24 +39,11 @@ class BenchmarkSpec(Spec):
     )
     seed: int = Field(default=0, ge=0, lt=2**32, description="Of weights and inputs.")
 
-    @field_validator("backbone")
-    @classmethod
-    def _canonical_backbone(cls, text: str) -> str:
-        try:
-            return str(resolve(text))
-        except BackboneError as error:
-            raise ValueError(str(error)) from error
-
-
-def _backbone_of(spec: Any) -> str:
-    text: str = spec.backbone
-    return text
-
 
 KIND = JobKind(
     spec=BenchmarkSpec,
     summary="measure latency, throughput and memory of a backbone beside its plain network",
-    backbone_of=_backbone_of,
+    backbone_of=backbone_of,
     resources=Resources(workers=1, cpus=1.0),
     exclusive=True,
 )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from backbones.errors import BackboneError
-from backbones.resolve import resolve
 from jobs import recipes
+from jobs.backbone import BackboneText, backbone_of
 from jobs.data import source
 from jobs.errors import SpecError
 from jobs.job import JobKind, Resources, Spec
@@ -42,9 +41,7 @@ def _recipe_values(given: object) -> object:
 class ClassifySpec(Spec):
     """Everything needed to repeat a training run, recipe values included."""
 
-    backbone: str = Field(
-        description="Such as resnet18/kernel_warehouse(budget=4); stored in canonical form."
-    )
+    backbone: BackboneText
     data: str = Field(
         default="digits",
         description="`digits`, or a folder with train/<class>/ and val/<class>/.",
@@ -92,14 +89,6 @@ class ClassifySpec(Spec):
         "into memory, else one a core.",
     )
 
-    @field_validator("backbone")
-    @classmethod
-    def _canonical_backbone(cls, text: str) -> str:
-        try:
-            return str(resolve(text))
-        except BackboneError as error:
-            raise ValueError(str(error)) from error
-
     @field_validator("data")
     @classmethod
     def _canonical_data(cls, text: str) -> str:
@@ -128,15 +117,10 @@ def precheck(spec: ClassifySpec) -> None:
         )
 
 
-def _backbone_of(spec: Any) -> str:
-    text: str = spec.backbone
-    return text
-
-
 KIND = JobKind(
     spec=ClassifySpec,
     summary="train a backbone on a folder of images and score it",
-    backbone_of=_backbone_of,
+    backbone_of=backbone_of,
     resources=Resources(workers=1, cpus=1.0),
     precheck=precheck,
 )
