@@ -7,7 +7,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import psycopg
@@ -18,6 +20,7 @@ from convoy import migrations
 from convoy.errors import StoreAwayError, StoreError, StoreVersionError
 from convoy.store import Store
 from convoy.store.address import read_address
+from convoy.store.database import Database
 from convoy.store.fault import translate
 from convoy.store.mount import Mount, mount_table, network_mount, read_mountinfo
 
@@ -82,6 +85,18 @@ def test_several_processes_may_make_the_same_store(empty_url: str, repository: P
     ids = {maker.communicate(timeout=60)[0] for maker in makers}
     assert [maker.returncode for maker in makers] == [0, 0]
     assert len(ids) == 1
+
+
+def test_connections_may_race_to_a_new_file(tmp_path: Path) -> None:
+    def first_look(name: str) -> None:
+        together.wait(60)
+        with Database(read_address(url_of(tmp_path / name)), timeout_s=30) as database:
+            database.now()
+
+    together = Barrier(8)
+    with ThreadPoolExecutor(8) as pool:
+        for race in range(40):
+            list(pool.map(first_look, [f"{race}.db"] * 8))
 
 
 def test_a_newer_store_is_left_alone(own_url: str) -> None:
