@@ -28,6 +28,8 @@ from backbones.sites import Site, Slot
 if TYPE_CHECKING:
     from torch import nn
 
+    from backbones.table import Table
+
 ENTRY_POINTS = "convoy.methods"
 
 
@@ -62,6 +64,8 @@ class Method:
             last blocks of a network, say). Light.
         check: Refuses settings that this set of taken sites cannot serve (raises SettingError).
             Light.
+        tables: What is planned for the taken sites, for people to read (``platform describe
+            --warehouses``). Light.
     """
 
     title: str
@@ -74,6 +78,7 @@ class Method:
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     narrow: Callable[[Sequence[Site], Any], Sequence[Site]] | None = None
     check: Callable[[Sequence[Site], Any], None] | None = None
+    tables: Callable[[Sequence[Site], Any], Sequence[Table]] | None = None
 
 
 class Published(BaseModel):

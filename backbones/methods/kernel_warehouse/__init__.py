@@ -15,6 +15,7 @@ from backbones.method import Method
 from backbones.methods.kernel_warehouse.layout import takes
 from backbones.methods.kernel_warehouse.partition import check
 from backbones.methods.kernel_warehouse.settings import Settings
+from backbones.methods.kernel_warehouse.table import tables
 from backbones.sites import Slot
 
 __all__ = ["METHOD", "Settings"]
@@ -48,4 +49,5 @@ METHOD = Method(
         **{name: {"layout": "transformer", "attention_norm": "layer"} for name in _DEITS},
     },
     check=check,
+    tables=tables,
 )

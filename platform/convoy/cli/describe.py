@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from backbones.describe import Description
     from backbones.method import Published
+    from backbones.resolve import Resolved
 
 SHOWN = 2
 """How many published rows of a backbone a table holds."""
@@ -30,6 +31,13 @@ def describe(
         ),
     ] = None,
     classes: Annotated[int, typer.Option(min=1, help="Width of the classifier.")] = 1000,
+    warehouses: Annotated[
+        bool,
+        typer.Option(
+            "--warehouses",
+            help="Instead of costs: which layers share kernels, in which cells, and how many.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count parameters and multiply-adds of backbones, beside what their papers print.
@@ -37,10 +45,14 @@ def describe(
     Multiply-adds are those of convolutions, linear layers and matrix products for one image; the
     assembly of dynamic kernels is included and shown apart.
     """
-    from backbones.describe import describe as look
     from backbones.resolve import resolve
 
     resolved = [resolve(text) for text in backbones]  # refuses all before it builds any
+    if warehouses:
+        _plans(resolved, image_size=image_size, classes=classes, as_json=as_json)
+        return
+    from backbones.describe import describe as look
+
     found = [look(one, image_size=image_size, classes=classes) for one in resolved]
     if as_json:
         say.answer([one.as_json() for one in found])
@@ -59,6 +71,30 @@ def describe(
     )
     first = found[0].backbone
     say.hint(f"platform submit classify '{first}' --set data=digits --set recipe=... --dry-run")
+
+
+def _plans(
+    backbones: Sequence[Resolved], *, image_size: int | None, classes: int, as_json: bool
+) -> None:
+    from backbones.plan_table import plan_tables
+
+    found = {
+        str(one): plan_tables(one, classes=classes, image_size=image_size) for one in backbones
+    }
+    if as_json:
+        say.answer(
+            [
+                {"backbone": text, "tables": [table.as_json() for table in tables]}
+                for text, tables in found.items()
+            ]
+        )
+        return
+    from convoy.terminal import plan
+
+    for text, tables in found.items():
+        for table in tables:
+            plan.draw(text, table)
+    say.hint(f"platform describe '{next(iter(found))}'")
 
 
 def _cells(one: Description) -> list[str]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -68,3 +70,53 @@ def test_describe_refuses_before_it_builds_anything(command: Any, text: str) -> 
     assert answer.status == 1
     assert answer.out == ""
     assert answer.err.startswith("error: ")
+
+
+def test_warehouses_are_told_with_their_layers_cells_and_counts(command: Any) -> None:
+    text = "resnet18/kernel_warehouse(budget=4)"
+    (told,) = command("describe", text, "--warehouses", "--json").json()
+    assert told["backbone"] == text
+    (table,) = told["tables"]
+    rows = table["rows"]
+    assert [row["cell"] for row in rows] == ["64x64", "128x128", "256x256", "512x512"]
+    assert [row["m"] for row in rows] == [56, 47, 47, 27]
+    assert [row["n"] for row in rows] == [224, 188, 188, 108]
+    assert [sum(row["mixtures"]) for row in rows] == [row["m"] for row in rows]
+    last = rows[-1]
+    assert last["layers"] == ["layer4.0.conv2", "layer4.1.conv1", "layer4.1.conv2"]
+    assert last["kernels"] == ["512x512x3x3"] * 3
+
+
+def test_warehouses_for_people_have_a_line_for_each_layer(command: Any) -> None:
+    out = command("describe", "resnet18/kernel_warehouse", "--warehouses").out
+    lines = {line.split()[0]: line.split() for line in out.splitlines() if line.split()}
+    assert lines["stage0_conv"] == [
+        *("stage0_conv", "layer1.0.conv1", "64x64x3x3", "64x64", "9", "56", "56")
+    ]
+    assert lines["layer2.0.downsample.0"] == ["layer2.0.downsample.0", "128x64x1x1", "2"]
+
+
+def test_the_warehouse_of_a_classifier_follows_the_classes(command: Any) -> None:
+    text = "mobilenetv2_100/kernel_warehouse(budget=0.5)"
+    (told,) = command("describe", text, "--warehouses", "--classes", "10", "--json").json()
+    kernels = {row["warehouse"]: row["kernels"] for row in told["tables"][0]["rows"]}
+    assert kernels["classifier"] == ["10x1280x1x1"]
+
+
+def test_warehouses_of_a_known_network_need_no_torch(command: Any) -> None:
+    code = (
+        "import sys; from convoy.cli import app\n"
+        "try: app(sys.argv[1:])\n"
+        "except SystemExit as ended: assert not ended.code\n"
+        "assert 'torch' not in sys.modules"
+    )
+    words = ("describe", "resnet50/kernel_warehouse(budget=0.5)", "--warehouses")
+    subprocess.run([sys.executable, "-c", code, *words], check=True, capture_output=True)
+
+
+def test_a_backbone_without_warehouses_names_the_methods_that_have_them(command: Any) -> None:
+    backbones = ("resnet18/kernel_warehouse", "resnet18/eca")
+    answer = command("describe", *backbones, "--warehouses")
+    assert (answer.status, answer.out) == (1, "")
+    assert "resnet18/eca" in answer.err
+    assert "methods that have one: kernel_warehouse" in answer.err
