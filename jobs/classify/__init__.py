@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import Field, field_validator
 
-from jobs import recipes
+from backbones.network import origins
+from backbones.resolve import resolve
 from jobs.backbone import BackboneText, backbone_of
 from jobs.data import source
 from jobs.errors import SpecError
 from jobs.job import JobKind, Resources, Spec
-from jobs.recipes import Recipe
+from jobs.recipes import ChosenRecipe
 
 SCRATCH = "scratch"
 PRETRAINED = "pretrained"
-
-
-def _recipe_values(given: object) -> object:
-    """Turn a recipe's name, or changes of a named one, into its values."""
-    if isinstance(given, Recipe):
-        return given
-    try:
-        if isinstance(given, str):
-            return recipes.get(given)
-        if isinstance(given, Mapping) and "base" in given:
-            changes = {key: value for key, value in given.items() if key != "base"}
-            base = recipes.get(str(given["base"]))
-            # named as a backbone is: what differs stands in brackets
-            differing = ",".join(f"{k}={v}" for k, v in changes.items() if k != "name")
-            name = f"{base.name}({differing})" if differing else base.name
-            return {**base.model_dump(), "name": name, **changes}
-    except SpecError as error:
-        raise ValueError(str(error)) from error
-    return given
 
 
 class ClassifySpec(Spec):
@@ -46,7 +26,7 @@ class ClassifySpec(Spec):
         default="digits",
         description="`digits`, or a folder with train/<class>/ and val/<class>/.",
     )
-    recipe: Annotated[Recipe, BeforeValidator(_recipe_values)] = Field(
+    recipe: ChosenRecipe = Field(
         description="A recipe's name, its values, or {base: name, field: value, ...}."
     )
     seed: int = Field(
@@ -104,13 +84,27 @@ class ClassifySpec(Spec):
         return str(Path(text).expanduser().absolute())
 
 
+def _require_rates(spec: ClassifySpec) -> None:
+    """Refuse dropout and drop path where they would be ignored without a word."""
+    network = resolve(spec.backbone).network
+    if origins()[network] != "timm":
+        for name in ("dropout", "drop_path"):
+            if rate := getattr(spec.recipe, name):
+                raise SpecError(
+                    f"recipe.{name} is {rate:g}, and {network} has no place for it, since it is "
+                    f"not one of timm's; train it with recipe.{name}=0"
+                )
+
+
 def precheck(spec: ClassifySpec) -> None:
     """Look at what a spec names, reading names only.
 
     Raises:
-        JobError: Data or weights are not there, or not in the layout.
+        JobError: Data or weights are not there, or not in the layout, or the network has no place
+            for what the recipe wants.
     """
     source.precheck(spec.data)
+    _require_rates(spec)
     if spec.initial not in {SCRATCH, PRETRAINED} and not Path(spec.initial).is_file():
         raise SpecError(
             f"initial: no file {spec.initial}; use {SCRATCH}, {PRETRAINED} or a file of weights"

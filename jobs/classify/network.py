@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
 from backbones.build import build
@@ -19,6 +20,8 @@ from jobs.errors import SpecError
 logger = logging.getLogger(__name__)
 
 _SHOWN = 5
+_DROP_PATHS = ("drop_path", "drop_path1", "drop_path2")
+"""What timm calls the dropping of a residual branch in its blocks."""
 
 
 def make_network(spec: ClassifySpec, *, classes: int, device: str) -> nn.Module:
@@ -46,6 +49,14 @@ def make_network(spec: ClassifySpec, *, classes: int, device: str) -> nn.Module:
         )
     except BackboneError as error:
         raise SpecError(str(error)) from error
+    except TypeError as error:
+        # some of timm's constructors do not know every rate
+        if not (spec.recipe.dropout or spec.recipe.drop_path):
+            raise
+        raise SpecError(
+            f"{spec.backbone} has no place for recipe.dropout or recipe.drop_path ({error}); "
+            "train it with 0"
+        ) from error
     except (OSError, RuntimeError) as error:
         if not pretrained:
             raise
@@ -53,9 +64,30 @@ def make_network(spec: ClassifySpec, *, classes: int, device: str) -> nn.Module:
             f"the library's weights for {spec.backbone} cannot be had ({error}); "
             f"use initial={SCRATCH} or a file of weights"
         ) from error
+    if spec.recipe.drop_path_course == "constant":
+        _drop_everywhere(network, spec.recipe.drop_path)
     if spec.initial not in {SCRATCH, PRETRAINED}:
         _load(network, Path(spec.initial), classes=classes)
     return network
+
+
+def _drop_everywhere(network: nn.Module, rate: float) -> None:
+    """Give every residual branch one rate, the first blocks' too, which timm leaves without.
+
+    Raises:
+        SpecError: The network has no residual branches that can be dropped.
+    """
+    found = 0
+    for block in list(network.modules()):
+        for name in _DROP_PATHS:
+            if hasattr(block, name):
+                setattr(block, name, DropPath(rate))
+                found += 1
+    if not found:
+        raise SpecError(
+            "recipe.drop_path_course=constant: this network has no paths that could be dropped; "
+            "leave it and drop_path at their defaults, or choose one of timm's residual networks"
+        )
 
 
 def initial_name(spec: ClassifySpec) -> str:

@@ -13,10 +13,11 @@ from jobs.classify import ClassifySpec
 from jobs.classify.checkpoints import Checkpoints
 from jobs.classify.data import check_images, load_data
 from jobs.classify.evaluation import Scores, evaluate
+from jobs.classify.mixing import make_mixing
 from jobs.classify.network import initial_name, make_network
 from jobs.classify.optimiser import make_optimiser
 from jobs.classify.state import Progress, Trained
-from jobs.classify.training import Course, make_mixing, train_epoch
+from jobs.classify.training import Course, train_epoch
 from jobs.classify.workers import make_parallel, share_buffers
 from jobs.data import source
 from jobs.errors import DivergedError

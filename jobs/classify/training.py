@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
-from timm.data.mixup import Mixup
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
@@ -19,6 +18,7 @@ from jobs.classify import ClassifySpec
 from jobs.classify.checkpoints import Checkpoints
 from jobs.classify.data import Data
 from jobs.classify.losses import Look, Losses
+from jobs.classify.mixing import Mixing
 from jobs.classify.optimiser import set_learning_rate
 from jobs.classify.schedule import learning_rate
 from jobs.classify.state import Progress, Trained
@@ -26,13 +26,9 @@ from jobs.data.draws import drawing, seed_for
 from jobs.data.loading import Batches, epoch_order
 from jobs.errors import InterruptedRunError
 from jobs.job import JobContext
-from jobs.recipes import Recipe
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Images (N, 3, S, S) float32, labels (N,) int64, sample indices (N,) int64."""
-
-Mixing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Images and labels to mixed images and (N, classes) probabilities."""
 
 _IDS_SHOWN = 16
 
@@ -73,19 +69,6 @@ class Course:
         """
         per_epoch = self.data.steps_per_epoch * self.spec.recipe.micro_batches
         anneal(network, step=micro_step, steps_per_epoch=per_epoch)
-
-
-def make_mixing(recipe: Recipe, *, classes: int) -> Mixing | None:
-    """Return the recipe's mixing of images; it draws from the global generators."""
-    if not recipe.mixup and not recipe.cutmix:
-        return None
-    mixing: Mixing = Mixup(  # type: ignore[no-untyped-call]  # timm does not annotate it
-        mixup_alpha=recipe.mixup,
-        cutmix_alpha=recipe.cutmix,
-        label_smoothing=0.0,  # the loss smooths
-        num_classes=classes,
-    )
-    return mixing
 
 
 def train_epoch(course: Course) -> None:
@@ -159,7 +142,8 @@ def _loss(course: Course, batch: Batch, *, chunk: int) -> Tensor:
     targets = batch[1].to(device, non_blocking=True)
     if course.mixing is not None:
         with drawing(seed):
-            images, targets = course.mixing(images, targets)
+            epoch = course.trained.progress.steps / course.data.steps_per_epoch
+            images, targets = course.mixing(images, targets, epoch=epoch)
     course.anneal(course.trained.network, micro_step=micro_step)
     torch.manual_seed(seed)
     with devices.mixed(recipe.precision, device=device):

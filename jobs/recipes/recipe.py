@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import partial
+from operator import eq
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -18,7 +20,8 @@ class Recipe(Spec):
     """A training protocol: values, and a name that takes no part in comparisons.
 
     Seed, backbone, resources and what belongs to a method (temperatures, its own dropout) stand
-    elsewhere.
+    elsewhere. A field that is added later is left out of what is stored and hashed while it has
+    its default (`exclude_if`), so that runs from before stay comparable and go on.
     """
 
     name: str = Field(description="What listings call it; not part of the hash.")
@@ -75,8 +78,19 @@ class Recipe(Spec):
     drop_path: float = Field(
         default=0.0, ge=0, lt=1, description="Stochastic depth: rate of the last block."
     )
+    drop_path_course: Literal["linear", "constant"] = Field(
+        default="linear",
+        exclude_if=partial(eq, "linear"),
+        description="Rate of the blocks before the last: rising from 0 with depth, or the same.",
+    )
     mixup: float = Field(
         default=0.0, ge=0, description="Alpha of mixup, drawn once a micro-batch; 0: none."
+    )
+    mixup_ramp_epochs: float = Field(
+        default=0.0,
+        ge=0,
+        exclude_if=partial(eq, 0.0),
+        description="Epochs in which alpha of mixup rises from 0, linearly with each step.",
     )
     cutmix: float = Field(
         default=0.0,
@@ -174,6 +188,14 @@ class Recipe(Spec):
             (
                 not all(0 <= beta < 1 for beta in self.betas),
                 f"betas must lie in [0, 1), found {list(self.betas)}",
+            ),
+            (
+                self.mixup_ramp_epochs and not self.mixup,
+                "mixup_ramp_epochs needs a mixup above 0",
+            ),
+            (
+                self.drop_path_course == "constant" and not self.drop_path,
+                "drop_path_course 'constant' needs a drop_path above 0",
             ),
             (self.nesterov and not self.momentum, "nesterov needs a momentum above 0"),
         ):

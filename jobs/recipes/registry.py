@@ -7,6 +7,9 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from typing import Annotated
+
+from pydantic import BeforeValidator
 
 from backbones.errors import near
 from jobs import recipes
@@ -37,6 +40,29 @@ def summary(name: str) -> str:
         SpecError: There is none of that name.
     """
     return (inspect.getdoc(_maker(name)) or "").partition("\n")[0]
+
+
+def _values(given: object) -> object:
+    """Turn a recipe's name, or changes of a named one, into its values."""
+    if isinstance(given, Recipe):
+        return given
+    try:
+        if isinstance(given, str):
+            return get(given)
+        if isinstance(given, Mapping) and "base" in given:
+            changes = {key: value for key, value in given.items() if key != "base"}
+            base = get(str(given["base"]))
+            # named as a backbone is: what differs stands in brackets
+            differing = ",".join(f"{k}={v}" for k, v in changes.items() if k != "name")
+            name = f"{base.name}({differing})" if differing else base.name
+            return {**base.model_dump(), "name": name, **changes}
+    except SpecError as error:
+        raise ValueError(str(error)) from error
+    return given
+
+
+ChosenRecipe = Annotated[Recipe, BeforeValidator(_values)]
+"""A field that takes a recipe's name, its values, or ``{base: name, field: value, ...}``."""
 
 
 def _maker(name: str) -> Callable[[], Recipe]:
