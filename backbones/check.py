@@ -40,6 +40,10 @@ NETWORKS = (
     "resnet101",
     "shufflenet_v2_x0_5",
     "shufflenet_v2_x1_0",
+    "shufflenet_v2_weightnet_x0_5",
+    "shufflenet_v2_weightnet_x1_0",
+    "shufflenet_v2_weightnet_x1_5",
+    "shufflenet_v2_weightnet_x2_0",
     "vgg16_bn",
 )
 """Networks whose sites are kept."""

@@ -12,7 +12,7 @@ BackboneError
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class BackboneError(Exception):
@@ -40,7 +40,27 @@ class UnsupportedNetworkError(BackboneError):
 
 
 class WeightsError(BackboneError):
-    """A checkpoint does not fit the backbone."""
+    """A checkpoint does not fit the backbone.
+
+    Args:
+        message: What was wrong; names the first few tensors.
+        missing: Names of all tensors that the backbone has and the checkpoint has not.
+        unexpected: Names of all that the checkpoint has and the backbone has not.
+        misshapen: All of another shape: name, the shape found and the one wanted.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        missing: Sequence[str] = (),
+        unexpected: Sequence[str] = (),
+        misshapen: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message)
+        self.missing = tuple(missing)
+        self.unexpected = tuple(unexpected)
+        self.misshapen = tuple(misshapen)
 
 
 def near(name: str, known: Iterable[str], *, count: int = 4) -> str:

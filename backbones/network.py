@@ -8,7 +8,6 @@ them reads the libraries' source files, so that it needs no torch: 1,400 names i
 from __future__ import annotations
 
 import importlib
-import pkgutil
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -32,6 +31,7 @@ _REGISTERED = {
         re.MULTILINE,
     ),
 }
+_OWN = re.compile(r"^def ([a-z]\w*)\(\*, classes: int\) -> nn\.Module:", re.MULTILINE)
 
 
 class Options(BaseModel):
@@ -49,7 +49,7 @@ class Options(BaseModel):
 @cache
 def origins() -> Mapping[str, str]:
     """Return every network's name and where it comes from: `timm`, `torchvision` or `convoy`."""
-    found = {info.name: "convoy" for info in pkgutil.iter_modules(networks.__path__)}
+    found = dict.fromkeys(_own(), "convoy")
     for library in ("timm", "torchvision"):
         spec = find_spec(library)
         for place in (spec.submodule_search_locations or ()) if spec else ():
@@ -57,6 +57,18 @@ def origins() -> Mapping[str, str]:
                 for name in _REGISTERED[library].findall(file.read_text("utf-8")):
                     found.setdefault(name, library)
     return dict(sorted(found.items()))
+
+
+@cache
+def _own() -> Mapping[str, tuple[str, str]]:
+    """Name our networks, each with its file and its function (`create` has the file's name)."""
+    found = {}
+    for place in networks.__path__:
+        for file in sorted(Path(place).glob("*.py")):
+            for function in _OWN.findall(file.read_text("utf-8")):
+                name = file.stem if function == "create" else function
+                found[name] = (file.stem, function)
+    return found
 
 
 def names() -> list[str]:
@@ -159,9 +171,9 @@ def _require_weights(name: str) -> None:
 
 
 def _from_here(name: str, classes: int) -> nn.Module:
-    network: nn.Module = importlib.import_module(f"{networks.__name__}.{name}").create(
-        classes=classes
-    )
+    file, function = _own()[name]
+    make = getattr(importlib.import_module(f"{networks.__name__}.{file}"), function)
+    network: nn.Module = make(classes=classes)
     return network
 
 
