@@ -74,7 +74,7 @@ def load_data(spec: ClassifySpec, context: JobContext) -> Data:
         SpecError: The batch is larger than the training set, or cannot be shared by the workers.
     """
     listing, verdict = check_images(spec, context)
-    train, scored = _cut(spec, listing)
+    train, scored = cut(spec, listing)
     recipe = spec.recipe
     share = _share(recipe, context, images=len(train))
     keep = verdict.decoded_mib < KEEP_DECODED_MIB
@@ -131,7 +131,7 @@ def _share(recipe: Recipe, context: JobContext, *, images: int) -> Share:
     return share
 
 
-def _cut(spec: ClassifySpec, listing: Listing) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+def cut(spec: ClassifySpec, listing: Listing) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
     """Return the training images and the scored ones."""
     train, scored = listing.train, listing.val
     if spec.holdout_pct:

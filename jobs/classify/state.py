@@ -143,6 +143,32 @@ def read(trained: Trained, folder: Path, *, spec_hash: str, device: str) -> None
     _set_random_states(state["random"], device=device)
 
 
+def read_scored(network: nn.Module, folder: Path, *, ema: bool) -> Progress:
+    """Put the weights that a checkpoint's scores are about into a network, and nothing else.
+
+    Args:
+        network: Receives them; on the CPU.
+        folder: Of the checkpoint.
+        ema: Whether the run scores the average of its weights.
+
+    Returns:
+        How far the run was.
+
+    Raises:
+        JobError: There is no such file, or the weights are of another network.
+    """
+    try:
+        # mapped: moments and random states are not read
+        state = torch.load(folder / FILE, map_location="cpu", weights_only=True, mmap=True)
+        network.load_state_dict(state["ema" if ema else "network"])
+    except (OSError, KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise JobError(
+            f"the checkpoint {folder} cannot be read into this network: {reason}"
+        ) from error
+    return Progress(**state["progress"])
+
+
 def _random_states() -> dict[str, Any]:
     """Return the generators' states of worker 0.
 

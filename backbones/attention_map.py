@@ -1,0 +1,193 @@
+"""Attentions as matrices: what a method weighs in a trained network, over given images.
+
+A method that has them keeps a module ``maps.py`` in its folder with ``maps(network, images, *,
+sites, settings) -> list[Map]``. Whether there is one is known without torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from backbones import method as registry
+from backbones.resolve import Resolved, resolve
+from backbones.selection import select
+from backbones.sites import sites
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    Matrix = NDArray[np.float32]
+
+_MODULE = "maps"
+_AT_ONCE = 16
+"""Images of one forward pass."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Rows or columns that stand together, those of one layer, say."""
+
+    name: str
+    length: int
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One side of a map: what a row (or column) is, and which sections they fall into."""
+
+    label: str
+    sections: tuple[Section, ...]
+
+
+@dataclass(frozen=True)
+class Map:
+    """A matrix of weights.
+
+    Attributes:
+        group: What it belongs to: a warehouse, or the layers of a network.
+        title: What the weights are.
+        rows: The axis from top to bottom.
+        columns: The axis from left to right.
+        values: (rows, columns) weights; the mean over the images where they depend on them.
+        spread: Their standard deviation over the images, or None where they do not depend on them.
+        note: Under what conditions they hold, such as a temperature; may be empty.
+    """
+
+    group: str
+    title: str
+    rows: Axis
+    columns: Axis
+    values: Matrix
+    spread: Matrix | None = None
+    note: str = ""
+
+
+Maps = Callable[..., Sequence[Map]]
+
+
+def offers(text: str | Resolved) -> bool:
+    """Return whether a method of the backbone has maps. No torch."""
+    return any(_has_maps(name) for name, _ in resolve(text).methods)
+
+
+def offering() -> list[str]:
+    """Name the methods that have maps. No torch."""
+    return [name for name in registry.modules() if _has_maps(name)]
+
+
+def attention_maps(
+    text: str | Resolved, network: nn.Module, images: Tensor, *, classes: int
+) -> list[Map]:
+    """Return the maps of all methods of a backbone that have any.
+
+    Args:
+        text: The backbone.
+        network: As `build` made it from `text`, with any weights; left in evaluation mode.
+        images: (N, 3, S, S), at least one.
+        classes: Width of the classifier.
+    """
+    resolved = resolve(text)
+    found = sites(resolved, image_size=images.shape[-1], classes=classes)
+    network.eval()
+    return [
+        one
+        for name, settings in resolved.methods
+        if _has_maps(name)
+        for one in _load(name)(
+            network,
+            images,
+            sites=select(name, settings, found, network=resolved.network),
+            settings=settings,
+        )
+    ]
+
+
+def capture(
+    network: nn.Module,
+    images: Tensor,
+    *,
+    kind: type[nn.Module],
+    pick: Callable[[Any], Tensor | None] = lambda output: output,
+) -> dict[str, Tensor]:
+    """Run a network and keep what its modules of one class say.
+
+    Args:
+        network: In the mode in which it is.
+        images: (N, 3, S, S).
+        kind: The class.
+        pick: From what such a module returns to the (N, ...) tensor that is kept, or None.
+
+    Returns:
+        Name of the module to (N, ...) float32 on the CPU, in the order of the forward pass.
+    """
+    import torch
+
+    kept: dict[str, list[Tensor]] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, arguments: Any, output: Any) -> None:
+            del module, arguments
+            said = pick(output)
+            if said is not None:
+                kept.setdefault(name, []).append(said.detach().float().cpu())
+
+        return hook
+
+    hooks = [
+        module.register_forward_hook(keep(name))
+        for name, module in network.named_modules()
+        if isinstance(module, kind)
+    ]
+    try:
+        with torch.no_grad():
+            for some in torch.split(images, _AT_ONCE):
+                network(some)
+    finally:
+        for handle in hooks:
+            handle.remove()
+    return {name: torch.cat(parts) for name, parts in kept.items()}
+
+
+def over_images(weights: Tensor) -> tuple[Matrix, Matrix]:
+    """Return mean and standard deviation of (N, rows, columns) over the images."""
+    return weights.mean(0).numpy(), weights.std(0, correction=0).numpy()
+
+
+def by_layer(weights: Mapping[str, Tensor], *, title: str, column: str, note: str) -> list[Map]:
+    """Make the map of a method in which each layer weighs as many kernels of its own.
+
+    Args:
+        weights: Layer to its (N, K), in order.
+        title: What the weights are.
+        column: What a column is.
+        note: Under what conditions they hold.
+
+    Returns:
+        One map, layers by kernels; none without layers.
+    """
+    import torch
+
+    if not weights:
+        return []
+    mean, spread = over_images(torch.stack(list(weights.values()), dim=1))
+    rows = Axis("layer", tuple(Section(name, 1) for name in weights))
+    columns = Axis(column, (Section("", mean.shape[1]),))
+    return [Map(f"{len(weights)} layers", title, rows, columns, mean, spread=spread, note=note)]
+
+
+def _has_maps(name: str) -> bool:
+    try:
+        return find_spec(f"{registry.modules()[name]}.{_MODULE}") is not None
+    except ModuleNotFoundError:  # a method from elsewhere that is one file
+        return False
+
+
+def _load(name: str) -> Maps:
+    maps: Maps = importlib.import_module(f"{registry.modules()[name]}.{_MODULE}").maps
+    return maps

@@ -1,0 +1,108 @@
+"""Look into a run's network: its kernel attention at a checkpoint. Torch is loaded when asked."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from backbones.attention_map import offering, offers
+from convoy.errors import ConvoyError
+from convoy.records import Checkpoint, Run
+from convoy.settings import Settings
+from convoy.storage import Storage
+from jobs.classify import ClassifySpec
+from jobs.data.picture import Picture
+from jobs.job import read_spec
+
+if TYPE_CHECKING:
+    from jobs.classify.attention import Attention
+
+KIND = "classify"
+"""Kind of the runs whose checkpoints hold a network with its schedules."""
+
+
+def can_attend(run: Run) -> bool:
+    """Return whether the network of a run weighs kernels that can be shown."""
+    return run.kind == KIND and offers(run.backbone)
+
+
+def require_attention(run: Run) -> None:
+    """Refuse a run whose network weighs no kernels.
+
+    Raises:
+        ConvoyError: Says which methods do.
+    """
+    if not can_attend(run):
+        raise ConvoyError(
+            f"run {run.id} ({run.kind} of {run.backbone or 'no backbone'}) has no kernel attention "
+            f"to show; {KIND} runs with these methods have: {', '.join(offering())}"
+        )
+
+
+def scored_pictures(
+    run: Run, settings: Settings, *, count: int, class_name: str = ""
+) -> list[Picture]:
+    """Return the first images that a run is scored on, the classes in turn.
+
+    Args:
+        run: Of the kind `KIND`.
+        settings: Of this installation.
+        count: How many at most.
+        class_name: Only images of this class; empty: of all.
+
+    Raises:
+        JobError: The data are not here.
+    """
+    from jobs.classify import attention  # loads torch
+
+    return attention.scored_pictures(
+        _spec(run), cache=_cache(settings), count=count, class_name=class_name
+    )
+
+
+def attend(
+    run: Run,
+    checkpoint: Checkpoint,
+    pictures: Sequence[Picture],
+    *,
+    settings: Settings,
+    as_scored: bool = False,
+) -> Attention:
+    """Show images to the network of a checkpoint.
+
+    Args:
+        run: The run.
+        checkpoint: One of its checkpoints.
+        pictures: At least one.
+        settings: Of this installation.
+        as_scored: With temperatures as they stood at the checkpoint; else as they end.
+
+    Raises:
+        StorageError: The checkpoint is gone or does not match its checksums.
+        JobError: An image cannot be read, or the checkpoint does not fit.
+        ConvoyError: The network of the run weighs no kernels.
+    """
+    require_attention(run)
+    from jobs.classify import attention  # loads torch
+
+    facts = (run.result or {}).get("facts", {})
+    with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
+        local = Storage(settings.storage_url).fetch(checkpoint.path, into=Path(folder))
+        return attention.look(
+            _spec(run),
+            local,
+            pictures,
+            cache=_cache(settings),
+            classes=facts.get("classes"),
+            total_steps=run.total_steps if as_scored else None,
+        )
+
+
+def _spec(run: Run) -> ClassifySpec:
+    return cast("ClassifySpec", read_spec(run.kind, run.spec))
+
+
+def _cache(settings: Settings) -> Path:
+    return settings.cache or settings.home / "cache"
