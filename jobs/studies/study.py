@@ -1,0 +1,86 @@
+"""What a study is: rows of one published table, each with its baseline, under one recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from jobs import recipes
+from jobs.backbone import BackboneText
+from jobs.errors import SpecError
+from jobs.recipes import ChosenRecipe
+
+
+def _known_recipe(name: str) -> str:
+    try:
+        return recipes.get(name).name if name else name
+    except SpecError as error:
+        raise ValueError(str(error)) from error
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StudyRow(_Part):
+    """A row of the table. Its figures stand in its method's `published.json`, not here."""
+
+    backbone: BackboneText
+    as_published: Annotated[str, AfterValidator(_known_recipe)] = Field(
+        default="",
+        description="Recipe under which the source trained this row, where it is not the study's.",
+    )
+    source: str = Field(
+        default="", description="Beginning of the source of this row, where not the study's."
+    )
+    note: str = Field(default="", description="What is known to differ from the source.")
+
+
+def _row_values(given: object) -> object:
+    return {"backbone": given} if isinstance(given, str) else given
+
+
+class Study(_Part):
+    """A published table to be measured anew.
+
+    A file of it is YAML with these fields; a row may be the text of a backbone alone.
+    """
+
+    name: str = Field(
+        default="", description="What it is called; of a file without one the file's own name."
+    )
+    title: str = Field(min_length=1, description="What the table compares.")
+    paper: str = Field(default="", description="Whose table it is, and which.")
+    source: str = Field(
+        default="",
+        description="How the `source` of its rows begins in the methods' published.json; empty: "
+        "its figures are not known here.",
+    )
+    dataset: str = Field(default="imagenet1k", description="Data set of the published figures.")
+    data: str = Field(
+        default="", description="Where the images are; empty: said at submission (--set data=...)."
+    )
+    recipe: ChosenRecipe = Field(
+        description="Of every row: a recipe's name, its values, or {base: name, field: value, ...}."
+    )
+    rows: tuple[Annotated[StudyRow, BeforeValidator(_row_values)], ...] = Field(
+        min_length=1, description="Backbones, the plain ones included."
+    )
+    notes: tuple[str, ...] = Field(
+        default=(), description="What is known to differ from the source, of all rows."
+    )
+
+    @field_validator("rows")
+    @classmethod
+    def _each_once(cls, rows: tuple[StudyRow, ...]) -> tuple[StudyRow, ...]:
+        texts = [row.backbone for row in rows]
+        if twice := sorted({text for text in texts if texts.count(text) > 1}):
+            raise ValueError(f"{', '.join(twice)} stands twice; name each backbone once")
+        return rows
+
+    @property
+    def by_backbone(self) -> Mapping[str, StudyRow]:
+        """The rows by canonical text, in order."""
+        return {row.backbone: row for row in self.rows}
