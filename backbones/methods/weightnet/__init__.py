@@ -10,10 +10,9 @@ half of its input, as ShuffleNetV2's of stride 1, the reduction sees that half.
 With M = G ("1x", the default) each group is one gain, so a layer is a static convolution in G parts
 whose maps are scaled and summed: no kernel need be made, and none is for batches above one.
 
-Deviations from the released code: its ShuffleNetV2 has narrower stages (but at 0.5x) and biases in
-the first and the last convolution, which belong to that network, not to the method; norms of the
-network begin with biases of 0, not 0.0001. How the paper's other networks were changed is not
-released; shortcuts of ResNets changing is our reading of the ShuffleNetV2 blocks.
+The released networks are ``shufflenet_v2_weightnet_x0_5`` to ``x2_0``. How the paper's other
+networks were changed is not released; shortcuts of ResNets changing is our reading of the
+ShuffleNetV2 blocks.
 """
 
 from __future__ import annotations
