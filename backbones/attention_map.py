@@ -178,7 +178,7 @@ def by_layer(weights: Mapping[str, Tensor], *, title: str, column: str, note: st
     mean, spread = over_images(torch.stack(list(weights.values()), dim=1))
     rows = Axis("layer", tuple(Section(name, 1) for name in weights))
     columns = Axis(column, (Section("", mean.shape[1]),))
-    return [Map(f"{len(weights)} layers", title, rows, columns, mean, spread=spread, note=note)]
+    return [Map("all layers", title, rows, columns, mean, spread=spread, note=note)]
 
 
 def _has_maps(name: str) -> bool:

@@ -32,6 +32,15 @@ WHEEL: Final = (
     "#4f8f8b",
 )
 
+AROUND_NOUGHT: Final = (
+    (0.0, "rgba(190, 70, 15, 1)"),
+    (0.25, "rgba(224, 104, 43, 0.55)"),
+    (0.5, "rgba(128, 125, 120, 0.05)"),
+    (0.75, "rgba(59, 130, 246, 0.55)"),
+    (1.0, "rgba(20, 70, 200, 1)"),
+)
+"""Of values of either sign; nought lets the page shine through, be it light or dark."""
+
 STATES: Mapping[RunState, ThemeColour] = {
     RunState.QUEUED: "gray",
     RunState.RUNNING: "blue",

@@ -1,13 +1,14 @@
-"""The page of one run: how far it is, its curves, result, log, attempts, spec and files."""
+"""The page of one run: progress, curves, log, result, attempts, spec, files, kernel attention."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from convoy.errors import RunNotFoundError
+from convoy.inspection import can_attend
 from convoy.records import Filter
 from dashboard import opened, queries
-from dashboard.panels import details, header, logs, plots
+from dashboard.panels import attention, details, header, logs, plots
 
 _REFRESH_S = 2
 
@@ -25,6 +26,8 @@ def show() -> None:
     live = not record.run.state.is_final
     st.fragment(_changing, run_every=_REFRESH_S if live else None)(run_id, live=live)
     details.draw(record)
+    if can_attend(record.run):
+        st.fragment(attention.draw)(run_id)
 
 
 def _ask() -> None:

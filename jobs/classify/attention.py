@@ -31,11 +31,13 @@ class Attention:
         maps: In the order of the methods and their plans.
         epoch: Epochs that the checkpoint's network was trained for.
         steps: Optimiser steps.
+        ema: Whether it has averaged weights, as the run is scored.
     """
 
     maps: tuple[Map, ...]
     epoch: int
     steps: int
+    ema: bool
 
 
 def scored_pictures(
@@ -100,11 +102,12 @@ def look(
         classes = len(class_names(source.locate(spec.data, cache)))
     # its weights are the checkpoint's, so the initial ones need not be here
     network = make_network(spec.derive(initial=SCRATCH), classes=classes, device="cpu")
-    progress = read_scored(network, checkpoint, ema=spec.recipe.ema is not None)
+    ema = spec.recipe.ema is not None
+    progress = read_scored(network, checkpoint, ema=ema)
     if total_steps is not None:
         _set_schedules(network, spec, progress, steps_per_epoch=total_steps // spec.recipe.epochs)
     maps = attention_maps(spec.backbone, network, images, classes=classes)
-    return Attention(tuple(maps), epoch=progress.epoch, steps=progress.steps)
+    return Attention(tuple(maps), epoch=progress.epoch, steps=progress.steps, ema=ema)
 
 
 def _set_schedules(

@@ -50,3 +50,9 @@ def precheck(reference: str) -> None:
 def locate(reference: str, cache: Path) -> Path:
     """Return the folder of a data set; an embedded one is written into `cache` first."""
     return EMBEDDED[reference](cache) if reference in EMBEDDED else Path(reference)
+
+
+def at_hand(reference: str, cache: Path) -> Path | None:
+    """Return the folder of a data set if it is on this machine already, and write nothing."""
+    folder = cache / reference if reference in EMBEDDED else Path(reference)
+    return folder if folder.is_dir() else None

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from backbones.attention_map import offering, offers
+from backbones.errors import BackboneError
 from convoy.errors import ConvoyError
 from convoy.records import Checkpoint, Run
 from convoy.settings import Settings
 from convoy.storage import Storage
 from jobs.classify import ClassifySpec
+from jobs.data import source
+from jobs.data.imagefolder import class_names
 from jobs.data.picture import Picture
+from jobs.errors import DatasetError
 from jobs.job import read_spec
 
 if TYPE_CHECKING:
@@ -24,8 +28,11 @@ KIND = "classify"
 
 
 def can_attend(run: Run) -> bool:
-    """Return whether the network of a run weighs kernels that can be shown."""
-    return run.kind == KIND and offers(run.backbone)
+    """Return whether the network of a run weighs kernels that can be shown. No torch."""
+    try:
+        return run.kind == KIND and offers(run.backbone)
+    except BackboneError:  # a method or network that was here when the run was submitted
+        return False
 
 
 def require_attention(run: Run) -> None:
@@ -39,6 +46,15 @@ def require_attention(run: Run) -> None:
             f"run {run.id} ({run.kind} of {run.backbone or 'no backbone'}) has no kernel attention "
             f"to show; {KIND} runs with these methods have: {', '.join(offering())}"
         )
+
+
+def classes_at_hand(data: str, settings: Settings) -> tuple[str, ...]:
+    """Name the classes of a data set, if it is on this machine; else nothing. No torch."""
+    folder = source.at_hand(data, _cache(settings))
+    try:
+        return class_names(folder) if folder else ()
+    except DatasetError:
+        return ()
 
 
 def scored_pictures(

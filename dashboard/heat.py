@@ -1,0 +1,125 @@
+"""Heat maps of attentions: rows by columns, coloured around nought, with the layers marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from backbones.attention_map import Axis, Map
+from dashboard import palette
+
+_ROW_PX = 6
+_LEAST_PX, _MOST_PX = 240, 700
+_AROUND_PX = 76
+"""Height that titles and the lower axis take."""
+_LABEL_PX = 14
+"""Least distance between two labels of the left axis."""
+_TICKS = 8
+
+
+def figure(maps: Sequence[Map]) -> go.Figure:
+    """Draw maps of one group side by side.
+
+    Args:
+        maps: Of the same rows.
+    """
+    drawing = make_subplots(
+        rows=1,
+        cols=len(maps),
+        shared_yaxes=True,
+        horizontal_spacing=0.1,
+        subplot_titles=[", ".join(filter(None, (one.title, one.note))) for one in maps],
+    )
+    for number, one in enumerate(maps, start=1):
+        drawing.add_trace(_trace(one), row=1, col=number)
+        _draw_bounds(drawing, one, column=number)
+    rows = maps[0].rows
+    rows_px = _length_px(rows)
+    drawing.update_yaxes(autorange="reversed", showgrid=False, **_layers(rows, length_px=rows_px))
+    drawing.update_yaxes(title={"text": rows.label}, row=1, col=1)
+    for trace, axis in zip(drawing.data, drawing.select_xaxes(), strict=True):
+        trace.colorbar.update(x=axis.domain[1], xpad=6, thickness=10)
+    drawing.update_layout(height=rows_px + _AROUND_PX, margin={"l": 8, "r": 8, "t": 24, "b": 52})
+    drawing.update_xaxes(showgrid=False, automargin=False)
+    drawing.update_annotations(font={"size": 14})
+    return drawing
+
+
+def _length_px(rows: Axis) -> int:
+    """Return the height of the matrices: each section has room for its label, up to a limit."""
+    bounds = _bounds(rows)
+    wanted = max(_ROW_PX * bounds[-1], _LABEL_PX * (len(bounds) - 1), _LEAST_PX)
+    return min(wanted, _MOST_PX)
+
+
+def _trace(one: Map) -> go.Heatmap:
+    most = float(np.abs(one.values).max()) or 1.0
+    value = "%{z:.4f}" if one.spread is None else "%{z:.4f} ± %{customdata:.4f} over the images"
+    return go.Heatmap(
+        z=one.values,
+        x=_names(one.columns),
+        y=_names(one.rows),
+        customdata=one.spread,
+        zmin=-most,
+        zmax=most,
+        colorscale=palette.AROUND_NOUGHT,
+        hovertemplate=f"{value}<br>%{{y}}<br>%{{x}}<extra>{one.title}</extra>",
+    )
+
+
+def _names(axis: Axis) -> list[str]:
+    """Name every row or column; a section of one is named alone."""
+    names: list[str] = []
+    for section in axis.sections:
+        for _ in range(section.length):
+            place = f"{axis.label} {len(names)}"
+            names.append(f"{place} of {section.name}" if section.name else place)
+    return names
+
+
+def _bounds(axis: Axis) -> list[int]:
+    """Return where sections begin and end, from 0."""
+    return [0, *accumulate(section.length for section in axis.sections)]
+
+
+def _draw_bounds(drawing: go.Figure, one: Map, *, column: int) -> None:
+    line = {"color": palette.NEUTRAL, "width": 0.6}
+    for bound in _bounds(one.rows)[1:-1]:
+        drawing.add_hline(y=bound - 0.5, line=line, row=1, col=column)
+    for bound in _bounds(one.columns)[1:-1]:
+        drawing.add_vline(x=bound - 0.5, line=line, row=1, col=column)
+    count = len(_names(one.columns))
+    step = _round_step(count)
+    places = list(range(0, count, step))
+    drawing.update_xaxes(
+        tickvals=places,
+        ticktext=list(map(str, places)),
+        title={"text": one.columns.label, "standoff": 8},
+        row=1,
+        col=column,
+    )
+
+
+def _round_step(count: int) -> int:
+    """Return the distance of ticks: 1, 2 or 5 times a power of ten, at most `_TICKS` of them."""
+    least = max(-(-count // _TICKS), 1)
+    power: int = 10 ** (len(str(least)) - 1)
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least)
+
+
+def _layers(axis: Axis, *, length_px: float) -> dict[str, object]:
+    """Label the middle of each section, as many as have room."""
+    bounds = _bounds(axis)
+    px = length_px / bounds[-1]
+    places: list[float] = []
+    names: list[str] = []
+    for section, start in zip(axis.sections, bounds, strict=False):
+        middle = start + (section.length - 1) / 2
+        if not places or (middle - places[-1]) * px >= _LABEL_PX:
+            places.append(middle)
+            names.append(section.name)
+    return {"tickvals": places, "ticktext": names}
