@@ -42,6 +42,16 @@ def summary(name: str) -> str:
     return (inspect.getdoc(_maker(name)) or "").partition("\n")[0]
 
 
+def changed(base: Recipe, changes: Mapping[str, object]) -> dict[str, object]:
+    """Return the values of a recipe with some changed, not checked yet.
+
+    It is named as a backbone is: what differs stands in brackets.
+    """
+    differing = ",".join(f"{k}={v}" for k, v in changes.items() if k != "name")
+    name = f"{base.name}({differing})" if differing else base.name
+    return {**base.model_dump(), "name": name, **changes}
+
+
 def _values(given: object) -> object:
     """Turn a recipe's name, or changes of a named one, into its values."""
     if isinstance(given, Recipe):
@@ -51,11 +61,7 @@ def _values(given: object) -> object:
             return get(given)
         if isinstance(given, Mapping) and "base" in given:
             changes = {key: value for key, value in given.items() if key != "base"}
-            base = get(str(given["base"]))
-            # named as a backbone is: what differs stands in brackets
-            differing = ",".join(f"{k}={v}" for k, v in changes.items() if k != "name")
-            name = f"{base.name}({differing})" if differing else base.name
-            return {**base.model_dump(), "name": name, **changes}
+            return changed(get(str(given["base"])), changes)
     except SpecError as error:
         raise ValueError(str(error)) from error
     return given

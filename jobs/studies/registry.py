@@ -39,7 +39,9 @@ def get(name: str) -> Study:
         SpecError: There is none of that name.
     """
     if name not in names():
-        raise SpecError(f"unknown study {name!r}; {near(name, names())}; see platform studies")
+        raise SpecError(
+            f"unknown study {name!r}; {near(name, names())} (platform studies lists them)"
+        )
     text = files(studies.__name__).joinpath(name + _SUFFIX).read_text("utf-8")
     return _parsed(text, name=name, place=name)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from convoy import submission
+from convoy import repeatable, submission
 from convoy.records import Attempt, Filter, NewRun, Run
-from convoy.states import RunState
+from convoy.repeatable import Part
 
 if TYPE_CHECKING:
     from convoy.store import Store
@@ -26,19 +26,6 @@ MEASURING_S = 6.0
 DATA = "digits"
 RECIPE = "digits_quick"
 CLASSES = 10
-
-
-@dataclass(frozen=True)
-class Part:
-    """A run of the demonstration.
-
-    Attributes:
-        run: As it was right after it was asked for.
-        is_new: Whether this call queued it; else an earlier call did.
-    """
-
-    run: Run
-    is_new: bool
 
 
 @dataclass(frozen=True)
@@ -84,9 +71,7 @@ def plan(*, owner: str, seed: int) -> list[NewRun]:
         wishes=submission.Wishes(owner=owner, study=STUDY, priority=-1),
         backbones=backbones,
     )
-    return [
-        replace(new, key=f"{STUDY}:{new.kind}:{new.spec_hash}") for new in (*trained, *measured)
-    ]
+    return repeatable.keyed([*trained, *measured], prefix=STUDY)
 
 
 def enqueue(store: Store, *, owner: str, again: bool) -> list[Part]:
@@ -97,20 +82,8 @@ def enqueue(store: Store, *, owner: str, again: bool) -> list[Part]:
         owner: Who submits.
         again: Train with a seed that no earlier call used.
     """
-    earlier = store.runs(Filter(study=STUDY), limit=10_000)
-    known = {run.id for run in earlier}
-    seed = 1 + max((run.spec.get("seed", 0) for run in earlier), default=-1) if again else 0
-    runs = [_go_on(store, run) for run in store.submit(plan(owner=owner, seed=seed))]
-    return [Part(run, is_new=run.id not in known) for run in runs]
-
-
-def _go_on(store: Store, run: Run) -> Run:
-    """Return the run, or the one that takes it up, when it failed or was cancelled."""
-    while run.state.is_final and run.state is not RunState.SUCCEEDED:
-        wishes = submission.Wishes(owner=run.owner)
-        retried = replace(submission.retry(run, wishes=wishes), key=f"{run.key}:after {run.id}")
-        (run,) = store.submit([retried])
-    return run
+    seed = repeatable.unused_seed(store, study=STUDY) if again else 0
+    return repeatable.enqueue(store, plan(owner=owner, seed=seed))
 
 
 def present(store: Store, parts: Sequence[Part]) -> list[Run]:

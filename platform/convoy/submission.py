@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from backbones.errors import near
@@ -13,6 +14,7 @@ from convoy.provenance import code_version
 from convoy.records import NewRun, Run
 from convoy.states import RunState
 from jobs import job
+from jobs.data.imagefolder import class_names
 from jobs.data.source import short_name
 from jobs.job import JobKind, Resources, Spec
 from jobs.recipes import Recipe
@@ -20,6 +22,7 @@ from jobs.recipes import Recipe
 CPUS_MOST = 4096
 PRIORITY_MOST = 1_000_000
 NAME_MOST = 200
+EMBEDDED_CLASSES = {"digits": 10}
 
 
 class RunSource(Protocol):
@@ -261,6 +264,16 @@ def image_size_of(spec: Spec, default: int = 224) -> int:
     """Return the image size that a spec trains or measures at, in pixels."""
     holder = getattr(spec, "recipe", None) or spec
     return int(getattr(spec, "image_size", None) or getattr(holder, "image_size", None) or default)
+
+
+def classes_of(spec: Spec, default: int = 1000) -> int:
+    """Return how many classes a spec is about: its own field, or the class folders of its data."""
+    if given := getattr(spec, "classes", None):
+        return int(given)
+    data = str(getattr(spec, "data", ""))
+    if data in EMBEDDED_CLASSES:
+        return EMBEDDED_CLASSES[data]
+    return len(class_names(Path(data))) if data else default
 
 
 def _refuse_twins(specs: Sequence[Spec], variants: Sequence[Mapping[str, Any]]) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from convoy import demo
 from convoy.records import Run
+from convoy.repeatable import Part
 from convoy.states import Failure, Outcome, RunState
 from convoy.store import Store
 
@@ -26,7 +27,7 @@ def store_url(sqlite_template: Path, tmp_path: Path) -> str:
     return f"sqlite:///{file}"
 
 
-def ask(store: Store, *, again: bool = False) -> list[demo.Part]:
+def ask(store: Store, *, again: bool = False) -> list[Part]:
     return demo.enqueue(store, owner="ada", again=again)
 
 

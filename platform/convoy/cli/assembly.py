@@ -27,6 +27,7 @@ from convoy.cli import (
     retry,
     runs,
     show,
+    studies,
     submit,
     up,
     wait,
@@ -107,7 +108,13 @@ for panel, commands in {
         cancel.cancel,
         retry.retry,
     ),
-    RESULTS: (leaderboard.leaderboard, describe.describe, methods.methods, networks.networks),
+    RESULTS: (
+        leaderboard.leaderboard,
+        studies.studies,
+        describe.describe,
+        methods.methods,
+        networks.networks,
+    ),
     SERVICE: (dispatch.dispatch, dashboard.dashboard),
 }.items():
     for command in commands:

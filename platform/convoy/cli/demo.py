@@ -17,8 +17,8 @@ from convoy.cli import invocation, say
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from convoy.demo import Part
     from convoy.records import Run
+    from convoy.repeatable import Part
     from convoy.settings import Settings
     from convoy.store import Store
 

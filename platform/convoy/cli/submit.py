@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convoy.cli import invocation, say
+from convoy.cli import invocation, say, submit_study
 
 if TYPE_CHECKING:
     from convoy.records import NewRun, Run
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 def submit(
     ctx: typer.Context,
-    kind: Annotated[str, typer.Argument(help="What to do: classify, benchmark, ...")],
+    kind: Annotated[
+        str, typer.Argument(help="What to do: classify, benchmark, ...; or study, then its name.")
+    ],
     backbones: Annotated[
         list[str] | None,
         typer.Argument(help="Backbones, a run each, such as resnet18/eca; else --set backbone=..."),
@@ -28,7 +30,8 @@ def submit(
         ),
     ] = None,
     file: Annotated[
-        Path | None, typer.Option("--file", "-f", help="YAML or JSON with fields of the spec.")
+        Path | None,
+        typer.Option("--file", "-f", help="YAML or JSON with fields of the spec, or of a study."),
     ] = None,
     seeds: Annotated[
         str, typer.Option(metavar="0,1,2", help="A run for each of these seeds.")
@@ -52,38 +55,66 @@ def submit(
         bool, typer.Option("--quiet", "-q", help="Print the numbers of the runs alone.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the runs as JSON.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Study: with a seed that none of its runs had.")
+    ] = False,
+    as_published: Annotated[
+        bool, typer.Option("--as-published", help="Study: each row as its source trained it.")
+    ] = False,
+    latency: Annotated[
+        bool, typer.Option("--latency", help="Study: measure each row's latency, too.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the runs have ended.")] = False,
 ) -> None:
     """Check a spec and queue it, one run for each backbone and seed, all or none.
 
     For example: platform submit classify resnet18/conv resnet18/eca --set data=digits
     --set recipe=digits_quick --seeds 0,1,2
+
+    A study is a published table, each row a run: platform submit study kw-resnet18-300e
+    --set data=/data/imagenet (platform studies lists them). Rows that are there already are told,
+    not queued again.
     """
     from convoy import submission
     from convoy.values import read_numbers, read_values
 
     call = invocation.of(ctx)
-    new = submission.prepare(
-        kind,
-        read_values(file=file, sets=sets or ()),
-        wishes=submission.Wishes(
-            owner=call.settings().owner,
-            name=name,
-            priority=priority,
-            workers=workers,
-            cpus=cpus,
-            gpus=gpus,
-            after=tuple(after or ()),
-            key=key,
-            study=study,
-        ),
-        backbones=backbones or (),
-        seeds=read_numbers(seeds),
+    wishes = submission.Wishes(
+        owner=call.settings().owner,
+        name=name,
+        priority=priority,
+        workers=workers,
+        cpus=cpus,
+        gpus=gpus,
+        after=tuple(after or ()),
+        key=key,
+        study=study,
     )
-    if dry_run:
-        _show(new, as_json=as_json)
-        return
-    made = enqueue(call, new, quiet=quiet, as_json=as_json)
+    asked = submit_study.Asked(again=again, as_published=as_published, latency=latency)
+    numbers = read_numbers(seeds)
+    if kind == submit_study.STUDY:
+        table = submit_study.find(backbones or (), file=file)
+        values = read_values(file=None, sets=sets or ())
+        variant = submit_study.variant(values, seeds=numbers, asked=asked, wishes=wishes)
+        if dry_run:
+            submit_study.preview(table, variant, wishes=wishes, as_json=as_json)
+            return
+        made = submit_study.enqueue(
+            call, table, variant, wishes=wishes, again=again, quiet=quiet, as_json=as_json
+        )
+    else:
+        asked.refuse(kind)
+        new = submission.prepare(
+            kind,
+            read_values(file=file, sets=sets or ()),
+            wishes=wishes,
+            backbones=backbones or (),
+            seeds=numbers,
+        )
+        if dry_run:
+            _show(new, as_json=as_json)
+            return
+        made = enqueue(call, new, quiet=quiet, as_json=as_json)
     if wait:
         from convoy.cli.wait import wait_for
 

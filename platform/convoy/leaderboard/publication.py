@@ -10,6 +10,10 @@ from backbones.method import Published, published
 from backbones.text import parse
 from convoy.leaderboard.intervals import Estimate
 from convoy.records import Json
+from jobs.studies import Study
+
+_BY_COUNTS: Mapping[tuple[Json, Json], str] = {(1000, 50_000): "imagenet1k"}
+"""Classes and validation images of data sets that papers use."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ def beside(backbone: str, *, facts: Mapping[str, Json], top1: Estimate) -> tuple
         facts: Facts of the measured result.
         top1: The measured top-1, percent.
     """
-    return tuple(_compare(row, facts=facts, top1=top1) for row in rows_of(backbone))
+    return tuple(compare(row, facts=facts, top1=top1) for row in rows_of(backbone))
 
 
 def rows_of(backbone: str) -> tuple[Published, ...]:
@@ -54,8 +58,33 @@ def rows_of(backbone: str) -> tuple[Published, ...]:
     return tuple(row for row in rows if row.backbone == backbone)
 
 
-def _compare(row: Published, *, facts: Mapping[str, Json], top1: Estimate) -> Beside:
-    comparable = row.dataset == facts.get("dataset")
+def published_in(study: Study, backbone: str) -> Published | None:
+    """Return what the source of a study prints for one of its rows, if that is known."""
+    source = study.by_backbone[backbone].source or study.source
+    for row in rows_of(backbone) if source else ():
+        if row.dataset == study.dataset and row.source.startswith(source):
+            return row
+    return None
+
+
+def dataset_of(facts: Mapping[str, Json]) -> str:
+    """Return the data set of a result: one that is known by its counts, else as it is called here.
+
+    A folder may be called anything, and ImageNet's validation images are known by their number.
+    """
+    counts = (facts.get("classes"), facts.get("val_images"))
+    return _BY_COUNTS.get(counts) or str(facts.get("dataset") or "")
+
+
+def compare(row: Published, *, facts: Mapping[str, Json], top1: Estimate) -> Beside:
+    """Put a published row beside a measured one.
+
+    Args:
+        row: As the source prints it.
+        facts: Facts of the measured result.
+        top1: The measured top-1, percent.
+    """
+    comparable = row.dataset == dataset_of(facts)
     difference = top1.mean - row.top1_pct if comparable and row.top1_pct is not None else None
     within = None
     if difference is not None and row.top1_pct is not None and top1.low is not None:
@@ -65,7 +94,7 @@ def _compare(row: Published, *, facts: Mapping[str, Json], top1: Estimate) -> Be
 
 def _differences(row: Published, facts: Mapping[str, Json]) -> list[str]:
     pairs = (
-        ("data set", row.dataset, facts.get("dataset")),
+        ("data set", row.dataset, dataset_of(facts)),
         ("recipe", row.recipe, facts.get("recipe")),
     )
     known = [

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from convoy.records import NewRun
-from convoy.submission import image_size_of
-from jobs.data.imagefolder import class_names
+from convoy.submission import classes_of, image_size_of
 from jobs.job import read_spec
-
-EMBEDDED_CLASSES = {"digits": 10}
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,7 @@ def _cost(run: NewRun) -> dict[str, int]:
 
     spec = read_spec(run.kind, run.spec)
     image_size = image_size_of(spec)
-    classes = _classes(spec)
+    classes = classes_of(spec)
     counted = cost(run.backbone, classes=classes, image_size=image_size)
     return {
         "params": counted.params,
@@ -64,13 +60,3 @@ def _cost(run: NewRun) -> dict[str, int]:
         "image_size": image_size,
         "classes": classes,
     }
-
-
-def _classes(spec: Any) -> int:
-    """Return how many classes a spec is about: its own field, or the class folders of its data."""
-    if given := getattr(spec, "classes", None):
-        return int(given)
-    data = str(getattr(spec, "data", ""))
-    if data in EMBEDDED_CLASSES:
-        return EMBEDDED_CLASSES[data]
-    return len(class_names(Path(data))) if data else 1000

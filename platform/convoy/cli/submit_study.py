@@ -1,0 +1,169 @@
+"""``platform submit study``: every row of a published table into the queue."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convoy.cli import invocation, say
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from convoy.records import Run
+    from convoy.repeatable import Part
+    from convoy.study import Variant
+    from convoy.submission import Wishes
+    from jobs.studies import Study
+
+STUDY = "study"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of ``platform submit`` that only a study has.
+
+    Attributes:
+        again: Train with a seed that none of its runs had.
+        as_published: Train each row as its source did.
+        latency: Measure each row's latency, too.
+    """
+
+    again: bool
+    as_published: bool
+    latency: bool
+
+    def refuse(self, kind: str) -> None:
+        """Refuse them for another kind of run.
+
+        Raises:
+            SubmissionError: One was given.
+        """
+        from convoy.errors import SubmissionError
+
+        for name, given in vars(self).items():
+            if given:
+                option = f"--{name.replace('_', '-')}"
+                raise SubmissionError(f"{option} is for studies; {kind} does not know it")
+
+
+def variant(
+    values: Mapping[str, Any], *, seeds: Sequence[int], asked: Asked, wishes: Wishes
+) -> Variant:
+    """Return how the rows shall be run.
+
+    Raises:
+        SubmissionError: Something is said that a study decides itself.
+    """
+    from convoy.errors import SubmissionError
+    from convoy.study import Variant
+
+    if asked.again and seeds:
+        raise SubmissionError("--again chooses the seed; give it or --seeds")
+    for option, given in (("--key", wishes.key), ("--study", wishes.study)):
+        if given is not None and given != "":
+            raise SubmissionError(f"a study has its own keys and name; leave {option} away")
+    return Variant(values, seeds, as_published=asked.as_published, latency=asked.latency)
+
+
+def find(names: Sequence[str], *, file: Path | None) -> Study:
+    """Return the study that is named, or that a file holds.
+
+    Raises:
+        SubmissionError: None, several, or a name and a file were given.
+        SpecError: There is none of that name, or the file is wrong.
+    """
+    from convoy.errors import SubmissionError
+    from jobs import studies
+
+    if file is not None and not names:
+        return studies.read(file)
+    if len(names) != 1 or file is not None:
+        raise SubmissionError(
+            "name one study, or give --file with your own; platform studies lists them"
+        )
+    return studies.get(names[0])
+
+
+def preview(study: Study, variant: Variant, *, wishes: Wishes, as_json: bool) -> None:
+    """Print the rows with what they cost and what is published; queue nothing."""
+    from convoy import study as queueing
+    from convoy import submission
+    from convoy.terminal import study as drawing
+
+    has_data = bool(study.data or variant.values.get("data"))
+    planned = queueing.plan(study, variant, wishes=wishes) if has_data else []
+    spec = queueing.spec_of(study, variant.values)
+    looked = drawing.look(
+        study,
+        image_size=submission.image_size_of(spec),
+        **({"classes": submission.classes_of(spec)} if has_data else {}),
+    )
+    if as_json:
+        say.answer([row.as_json() for row in looked])
+        return
+    drawing.draw(study, looked)
+    if planned:
+        say.line(f"{len(planned)} runs: {_kinds([run.kind for run in planned])}")
+        say.hint("the same without --dry-run submits them")
+    else:
+        say.hint(f"platform submit study {study.name} --set data=<folder> submits them")
+
+
+def enqueue(
+    call: invocation.Invocation,
+    study: Study,
+    variant: Variant,
+    *,
+    wishes: Wishes,
+    again: bool,
+    quiet: bool,
+    as_json: bool,
+) -> list[Run]:
+    """Queue what is missing of a study and print what came of it."""
+    from convoy import repeatable, submission
+    from convoy import study as queueing
+
+    with call.store() as store:
+        submission.check_dependencies(store, wishes.after)
+        if again:
+            variant = replace(variant, seeds=[repeatable.unused_seed(store, study=study.name)])
+        parts = repeatable.enqueue(store, queueing.plan(study, variant, wishes=wishes))
+        dispatched = any(dispatcher.alive for dispatcher in store.dispatchers())
+    runs = [part.run for part in parts]
+    if as_json:
+        say.answer_runs(runs)
+    elif quiet:
+        for run in runs:
+            say.line(str(run.id))
+    else:
+        _say(study, parts)
+        steps = [f"platform leaderboard --study {study.name}"]
+        say.hint(*(steps if dispatched else ["platform up (no dispatcher runs yet)", *steps]))
+    return runs
+
+
+def _say(study: Study, parts: Sequence[Part]) -> None:
+    for part in parts:
+        say.line(_sentence(part, study=study.name))
+    made = sum(part.is_new for part in parts)
+    say.line(f"study {study.name}: {made} runs queued, {len(parts) - made} were there already")
+    if made < len(parts):
+        say.note("--again trains every row with a seed that was not used yet")
+
+
+def _sentence(part: Part, *, study: str) -> str:
+    run = part.run
+    seed = run.spec.get("seed")
+    what = f"{run.kind} {run.backbone}" + (f" seed {seed}" if run.kind == "classify" else "")
+    if not part.is_new:
+        whose = f" for study {run.study}" if run.study and run.study != study else ""
+        return f"run {run.id} was submitted before{whose} ({what}, {run.state})"
+    taken = f", taking up run {run.retry_of}" if run.retry_of is not None else ""
+    return f"run {run.id} queued: {what}{taken}"
+
+
+def _kinds(kinds: Sequence[str]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in Counter(kinds).items())

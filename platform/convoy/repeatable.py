@@ -1,0 +1,77 @@
+"""Submissions that may be made again: what is there is found, what failed is taken up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from convoy import submission
+from convoy.records import Filter, NewRun, Run
+from convoy.states import RunState
+
+if TYPE_CHECKING:
+    from convoy.store import Store
+
+_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class Part:
+    """A run that was asked for.
+
+    Attributes:
+        run: As it was right after it was asked for.
+        is_new: Whether this call queued it; else an earlier call did.
+    """
+
+    run: Run
+    is_new: bool
+
+
+def keyed(new: Sequence[NewRun], *, prefix: str) -> list[NewRun]:
+    """Return the runs with keys that follow from their specs, so that each is queued once.
+
+    Args:
+        new: Checked runs.
+        prefix: What the keys begin with; runs of different prefixes are never the same.
+    """
+    return [replace(run, key=f"{prefix}:{run.kind}:{run.spec_hash}") for run in new]
+
+
+def enqueue(store: Store, new: Sequence[NewRun]) -> list[Part]:
+    """Ask for runs, all or none; those of an earlier call are found.
+
+    Args:
+        store: Where they go.
+        new: Checked runs with keys.
+
+    Returns:
+        One a run, in the order given. A run that failed or was cancelled is replaced by one that
+        takes it up from its last checkpoint.
+    """
+    newest = max((run.id for run in store.runs(limit=1)), default=0)
+    runs = store.submit(new)
+    while ended := [run for run in runs if _is_to_be_taken_up(run)]:
+        retries = [_retry(run) for run in ended]
+        taken = {run.id: up for run, up in zip(ended, store.submit(retries), strict=True)}
+        runs = [taken.get(run.id, run) for run in runs]
+    return [Part(run, is_new=run.id > newest) for run in runs]
+
+
+def unused_seed(store: Store, *, study: str) -> int:
+    """Return the lowest seed above those of a study's runs, 0 when it has none."""
+    seeds, before = [-1], None
+    while found := store.runs(Filter(study=study), limit=_PAGE, before=before):
+        seeds += [run.spec.get("seed", 0) for run in found]
+        before = found[-1].id
+    return 1 + max(seeds)
+
+
+def _is_to_be_taken_up(run: Run) -> bool:
+    return run.state.is_final and run.state is not RunState.SUCCEEDED
+
+
+def _retry(run: Run) -> NewRun:
+    wishes = submission.Wishes(owner=run.owner)
+    return replace(submission.retry(run, wishes=wishes), key=f"{run.key}:after {run.id}")
