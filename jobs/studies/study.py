@@ -5,19 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-from jobs import recipes
 from jobs.backbone import BackboneText
-from jobs.errors import SpecError
 from jobs.recipes import ChosenRecipe
-
-
-def _known_recipe(name: str) -> str:
-    try:
-        return recipes.get(name).name if name else name
-    except SpecError as error:
-        raise ValueError(str(error)) from error
 
 
 class _Part(BaseModel):
@@ -28,10 +19,6 @@ class StudyRow(_Part):
     """A row of the table. Its figures stand in its method's `published.json`, not here."""
 
     backbone: BackboneText
-    as_published: Annotated[str, AfterValidator(_known_recipe)] = Field(
-        default="",
-        description="Recipe under which the source trained this row, where it is not the study's.",
-    )
     source: str = Field(
         default="", description="Beginning of the source of this row, where not the study's."
     )

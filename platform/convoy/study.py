@@ -9,6 +9,7 @@ from typing import Any
 
 from convoy import repeatable, submission
 from convoy.errors import SubmissionError
+from convoy.leaderboard.publication import other_recipe
 from convoy.records import NewRun
 from jobs import recipes
 from jobs.classify import ClassifySpec
@@ -122,7 +123,7 @@ def _changed(recipe: Recipe, given: object) -> object:
 def _by_recipe(study: Study, variant: Variant) -> dict[Recipe, list[str]]:
     found: dict[Recipe, list[str]] = defaultdict(list)
     for row in study.rows:
-        other = row.as_published if variant.as_published else ""
+        other = other_recipe(study, row.backbone) if variant.as_published else ""
         found[recipes.get(other) if other else study.recipe].append(row.backbone)
     return found
 

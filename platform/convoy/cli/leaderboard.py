@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from convoy.records import Run
     from convoy.store import Store
+    from jobs.studies import Study
 
 BATCH = 1000
 
@@ -21,7 +23,13 @@ def leaderboard(
     ctx: typer.Context,
     *,
     task: Annotated[str, typer.Option(help="classify, ...; benchmark ranks latency.")] = "classify",
-    study: Annotated[str, typer.Option(help="Only this study's runs.")] = "",
+    study: Annotated[
+        str,
+        typer.Option(
+            help="A study's table, rows not measured yet included (a name of platform studies, or "
+            "a study file); of another name only its runs."
+        ),
+    ] = "",
     dataset: Annotated[str, typer.Option(help="Name, or start of the fingerprint.")] = "",
     recipe: Annotated[str, typer.Option(help="Name, or start of the hash.")] = "",
     by: Annotated[str, typer.Option(help="What ranks: top1 or top5.")] = "top1",
@@ -38,25 +46,31 @@ def leaderboard(
     from convoy.leaderboard.rows import Wanted
     from convoy.leaderboard.rows import leaderboard as rank
 
+    _require_task(task)
+    forms = {"json": as_json, "csv": as_csv, "markdown": as_markdown, "latex": as_latex}
+    form = next((name for name, asked in forms.items() if asked), "")
     with invocation.of(ctx).store() as store:
+        if table := _study(store, study):
+            _require_plain(study, task=task, dataset=dataset, recipe=recipe)
+            print_study(store, table, by=by, sort=sort, form=form)
+            return
         groups = rank(
             finished_runs(store, study=study),
             wanted=Wanted(task=task, dataset=dataset, recipe=recipe),
             by=by,
             sort=sort,
         )
-    if as_json:
+    if form == "json":
         say.answer(exports.as_json(groups))
         return
-    forms = (
-        (as_csv, exports.as_csv),
-        (as_markdown, exports.as_markdown),
-        (as_latex, exports.as_latex),
-    )
-    for asked, form in forms:
-        if asked:
-            typer.echo(form(groups), nl=False)
-            return
+    texts = {
+        "csv": exports.as_csv,
+        "markdown": exports.as_markdown,
+        "latex": exports.as_latex,
+    }
+    if form:
+        typer.echo(texts[form](groups), nl=False)
+        return
     from convoy.terminal import ranking
 
     ranking.draw(groups)
@@ -77,3 +91,85 @@ def finished_runs(store: Store, *, study: str = "") -> Iterator[Run]:
     while found := store.runs(which, limit=BATCH, before=before):
         yield from found
         before = found[-1].id
+
+
+def print_study(store: Store, table: Study, *, by: str, sort: str, form: str) -> None:
+    """Print the table of a study in one of its forms; an empty one is for people."""
+    from convoy.leaderboard import study, study_exports
+    from convoy.terminal import ranking, study_ranking
+
+    board = study.board(table, every_run(store), by=by, sort=sort)
+    if form == "json":
+        say.answer(study_exports.as_json(board))
+        return
+    texts = {
+        "csv": study_exports.as_csv,
+        "markdown": study_exports.as_markdown,
+        "latex": study_exports.as_latex,
+    }
+    if form:
+        typer.echo(texts[form](board), nl=False)
+        return
+    study_ranking.draw(board)
+    if board.others:
+        ranking.draw(board.others, apart=True)
+    absent = any(line.state == study.ABSENT for line in board.lines)
+    steps = [f"platform leaderboard --study {table.name} --latex"]
+    say.hint(*([f"platform submit study {table.name} --set data=<folder>"] * absent), *steps)
+
+
+def every_run(store: Store) -> Iterator[Run]:
+    """Read all runs, whatever became of them, a thousand at a time."""
+    from convoy.records import Filter
+
+    before = None
+    while found := store.runs(Filter(), limit=BATCH, before=before):
+        yield from found
+        before = found[-1].id
+
+
+def _study(store: Store, name: str) -> Study | None:
+    """Return the study of a name or file; None for a name that only runs bear.
+
+    Raises:
+        SpecError: Neither studies nor runs have that name.
+    """
+    from convoy.records import Filter
+    from jobs import studies
+
+    if not name:
+        return None
+    if name.endswith((".yaml", ".yml")):
+        return studies.read(Path(name))
+    if name not in studies.names() and store.runs(Filter(study=name), limit=1):
+        return None
+    return studies.get(name)
+
+
+def _require_task(task: str) -> None:
+    """Refuse a task of which nothing can ever be ranked.
+
+    Raises:
+        ConvoyError: Names the known ones.
+    """
+    from backbones.errors import near
+    from convoy.errors import ConvoyError
+    from jobs.job import kinds
+
+    if task not in kinds():
+        raise ConvoyError(f"unknown task {task!r}; {near(task, kinds())}")
+
+
+def _require_plain(study: str, *, task: str, dataset: str, recipe: str) -> None:
+    """Refuse filters that a study's table does not know, instead of ignoring them.
+
+    Raises:
+        ConvoyError: One was given.
+    """
+    from convoy.errors import ConvoyError
+
+    for option, given in (("--dataset", dataset), ("--recipe", recipe)):
+        if given:
+            raise ConvoyError(f"study {study} has a recipe and a data set; leave {option} away")
+    if task != "classify":
+        raise ConvoyError(f"study {study} ranks accuracy; leave --task away")

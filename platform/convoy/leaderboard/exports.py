@@ -2,42 +2,50 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from collections.abc import Mapping, Sequence
 
+from convoy.leaderboard.comparison import IDENTITY, LABELS
 from convoy.leaderboard.intervals import Estimate
 from convoy.leaderboard.latency import Latency, shared_protocols
+from convoy.leaderboard.publication import Beside
 from convoy.leaderboard.rows import BENCHMARK, Accuracy, Group, Row
+from convoy.leaderboard.typesetting import Sheet, csv_text, latex, markdown
 from convoy.records import Json
 
 MILLION = 1e6
 
+LATENCY = ("device", "protocol", "p50_ms", "ratio", "ratio_low", "ratio_high")
+"""Columns of a latency in CSV."""
+COLUMNS = (
+    *("rank", "backbone", "network", "method", "settings", "params", "madds", "madds_assembly"),
+    *("top1_pct", "n", "std", "interval", "top5_pct", "ci95_low_pct", "ci95_high_pct"),
+    *("accuracy_runs", *LATENCY, "latency_run"),
+    *(f"key_{name}" for name in (*LABELS, *IDENTITY)),
+)
+"""Columns of the CSV of scores, which stand there without rows, too."""
+
 
 def as_json(groups: Sequence[Group]) -> list[dict[str, Json]]:
     """Return one object a row, the groups after each other; plain JSON values."""
-    return [_object(row) for group in groups for row in group.rows]
+    return [object_of(row) for group in groups for row in group.rows]
 
 
 def as_csv(groups: Sequence[Group]) -> str:
     """Return one line a row, with the latency whose protocol most rows of its group share."""
-    out = io.StringIO()
     lines = [_flat(row, group) for group in groups for row in group.rows]
-    writer = csv.DictWriter(out, fieldnames=list(lines[0]) if lines else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return out.getvalue()
+    found = dict.fromkeys(name for line in lines for name in line)
+    return csv_text(lines, columns=list(found) or COLUMNS)
 
 
 def as_markdown(groups: Sequence[Group]) -> str:
     """Return a table a group, its key above it."""
-    return "\n".join(_markdown(group) for group in groups)
+    return "\n".join(markdown(_sheet(group)) for group in groups)
 
 
 def as_latex(groups: Sequence[Group]) -> str:
     """Return a ``tabular`` a group (package booktabs): first rank in bold, key in a footnote."""
-    return "\n".join(_latex(group) for group in groups)
+    return "\n".join(latex(_sheet(group)) for group in groups)
 
 
 def headline(group: Group) -> str:
@@ -105,7 +113,8 @@ def protocols(group: Group) -> list[tuple[str, str]]:
     return shared_protocols(group.rows)
 
 
-def _object(row: Row) -> dict[str, Json]:
+def object_of(row: Row) -> dict[str, Json]:
+    """Return a row as plain JSON values."""
     text = row.text
     methods = {call.name: dict(call.settings) for call in text.methods}
     return {
@@ -121,23 +130,26 @@ def _object(row: Row) -> dict[str, Json]:
         "params": row.params,
         "madds": row.madds,
         "madds_assembly": row.madds_assembly,
-        "accuracy": _accuracy_object(row.accuracy),
+        "accuracy": accuracy_object(row.accuracy),
         "latency": [dataclasses.asdict(latency) for latency in row.latency],
-        "published": [
-            {
-                **beside.row.model_dump(mode="json"),
-                "comparable": beside.comparable,
-                "top1_difference": beside.top1_difference,
-                "within_noise": beside.within_noise,
-                "differences": list(beside.differences),
-            }
-            for beside in row.published
-        ],
+        "published": [published_object(beside) for beside in row.published],
         "key": row.key.facts(),
     }
 
 
-def _accuracy_object(accuracy: Accuracy | None) -> dict[str, Json]:
+def published_object(beside: Beside) -> dict[str, Json]:
+    """Return a published row with what was found beside it as plain JSON values."""
+    return {
+        **beside.row.model_dump(mode="json"),
+        "comparable": beside.comparable,
+        "top1_difference": beside.top1_difference,
+        "within_noise": beside.within_noise,
+        "differences": list(beside.differences),
+    }
+
+
+def accuracy_object(accuracy: Accuracy | None) -> dict[str, Json]:
+    """Return scores as plain JSON values."""
     if accuracy is None:
         return {"top1_pct": None, "n": 0, "std": None, "ci95_pct": None, "runs": []}
     top1, top5 = accuracy.estimates["top1"], accuracy.estimates.get("top5")
@@ -155,11 +167,10 @@ def _accuracy_object(accuracy: Accuracy | None) -> dict[str, Json]:
 
 
 def _flat(row: Row, group: Group) -> dict[str, Json]:
-    whole = _object(row)
+    whole = object_of(row)
     accuracy = whole.pop("accuracy")
     low, high = accuracy["ci95_pct"] or (None, None)
     latency = latency_of(row, main_protocol(group))
-    names = ("device", "protocol", "p50_ms", "ratio", "ratio_low", "ratio_high")
     facts: Mapping[str, Json] = row.key.facts()
     return {
         **{name: whole[name] for name in ("rank", "backbone", "network", "method")},
@@ -169,13 +180,14 @@ def _flat(row: Row, group: Group) -> dict[str, Json]:
         "ci95_low_pct": low,
         "ci95_high_pct": high,
         "accuracy_runs": " ".join(map(str, accuracy["runs"])),
-        **{name: getattr(latency, name) if latency else None for name in names},
+        **{name: getattr(latency, name) if latency else None for name in LATENCY},
         "latency_run": latency.run if latency else None,
         **{f"key_{name}": value for name, value in facts.items()},
     }
 
 
-def _millions(count: int | None) -> str:
+def millions(count: int | None) -> str:
+    """Return a count in millions."""
     return "-" if count is None else f"{count / MILLION:.2f}"
 
 
@@ -188,8 +200,8 @@ def _cells(row: Row, group: Group) -> list[str]:
         row.backbone,
         score_text(top1),
         str(top1.n) if top1 else "-",
-        _millions(row.params),
-        _millions(row.madds),
+        millions(row.params),
+        millions(row.madds),
         f"{latency.p50_ms:.2f}" if latency else "-",
         ratio_text(latency) if latency else "-",
     ]
@@ -207,67 +219,18 @@ HEADINGS = (
 )
 
 
-def _notes(group: Group) -> list[str]:
+def _sheet(group: Group) -> Sheet:
     pair = main_protocol(group)
     timed = [f"latency: {pair[1]} on {pair[0]}, ratio to the plain network"] if pair else []
-    return [text for text in (headline(group), interval_note(group.rows), *timed) if text]
-
-
-def _markdown(group: Group) -> str:
-    def line(cells: Sequence[str]) -> str:
-        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-
-    right = [
-        "---:" if name not in {"Backbone", "Top-1 (%)", "Ratio"} else "---" for name in HEADINGS
-    ]
-    rows = [line(_cells(row, group)) for row in group.rows]
-    head, *notes = _notes(group)
-    return "\n".join(
-        [f"**{head}**", "", line(HEADINGS), line(right), *rows, "", "; ".join(notes), ""]
-    )
-
-
-_LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "_": r"\_",
-        "%": r"\%",
-        "&": r"\&",
-        "#": r"\#",
-        "$": r"\$",
-        "{": r"\{",
-        "}": r"\}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "±": r"$\pm$",
-        "·": r"$\cdot$",
-    }
-)
-
-
-def _escape(text: str) -> str:
-    return text.translate(_LATEX)
-
-
-def _latex(group: Group) -> str:
-    lines = []
-    for row in group.rows:
-        cells = [_escape(cell) for cell in _cells(row, group)]
-        if row.rank == 1:
-            cells[2 if row.accuracy else 6] = rf"\textbf{{{cells[2 if row.accuracy else 6]}}}"
-        lines.append("  " + " & ".join(cells) + r" \\")
-    span = rf"\multicolumn{{{len(HEADINGS)}}}"
-    notes = [rf"  {span}{{l}}{{\footnotesize {_escape(note)}}} \\" for note in _notes(group)]
-    return "\n".join(
-        [
-            r"\begin{tabular}{rlrrrrrl}",
-            r"  \toprule",
-            "  " + " & ".join(_escape(name) for name in HEADINGS) + r" \\",
-            r"  \midrule",
-            *lines,
-            r"  \bottomrule",
-            *notes,
-            r"\end{tabular}",
-            "",
-        ]
+    return Sheet(
+        title=headline(group),
+        headings=HEADINGS,
+        lines=[_cells(row, group) for row in group.rows],
+        left=("Backbone", "Top-1 (%)", "Ratio"),
+        bold=[
+            (number, 2 if row.accuracy else 6)
+            for number, row in enumerate(group.rows)
+            if row.rank == 1
+        ],
+        notes=[text for text in (interval_note(group.rows), *timed) if text],
     )

@@ -10,6 +10,7 @@ from backbones.method import Published, published
 from backbones.text import parse
 from convoy.leaderboard.intervals import Estimate
 from convoy.records import Json
+from jobs import recipes
 from jobs.studies import Study
 
 _BY_COUNTS: Mapping[tuple[Json, Json], str] = {(1000, 50_000): "imagenet1k"}
@@ -65,6 +66,17 @@ def published_in(study: Study, backbone: str) -> Published | None:
         if row.dataset == study.dataset and row.source.startswith(source):
             return row
     return None
+
+
+def other_recipe(study: Study, backbone: str) -> str:
+    """Return the recipe under which a study's source trained one of its rows, if it is another.
+
+    Only recipes that are known here by name are told; two of the same values are one.
+    """
+    row = published_in(study, backbone)
+    if row is None or row.recipe not in recipes.names():
+        return ""
+    return "" if recipes.get(row.recipe).digest() == study.recipe.digest() else row.recipe
 
 
 def dataset_of(facts: Mapping[str, Json]) -> str:

@@ -18,12 +18,17 @@ RATIO = "ratio to plain (95 %)"
 TIMES = ("p50 ms", RATIO)
 
 
-def draw(groups: Sequence[Group]) -> None:
-    """Print the groups, the largest first, each with what it shares and how it differs."""
+def draw(groups: Sequence[Group], *, apart: bool = False) -> None:
+    """Print the groups, the largest first, each with what it shares and how it differs.
+
+    Args:
+        groups: Of one leaderboard.
+        apart: Whether a table stands above already with which none of them can be compared.
+    """
     if not groups:
         tables.put("nothing to rank yet: no run that fits has succeeded")
         return
-    for number, group in enumerate(groups, 1):
+    for number, group in enumerate(groups, 2 if apart else 1):
         if number == 2:
             tables.put(Text("Measured otherwise, so not comparable with the above", style="bold"))
         tables.put(Text(exports.headline(group), style="bold"))

@@ -9,7 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from backbones.method import Published
-from convoy.leaderboard.publication import published_in
+from convoy.leaderboard.publication import other_recipe, published_in
 from convoy.terminal import tables
 from jobs.studies import Study, StudyRow
 
@@ -23,11 +23,13 @@ class Looked:
     Attributes:
         row: As the study has it.
         published: What its source prints, if that is known.
+        as_published: The recipe of its source, where that is another than the study's.
         cost: ``params``, ``madds`` and ``madds_assembly``; empty when not counted.
     """
 
     row: StudyRow
     published: Published | None
+    as_published: str
     cost: dict[str, int]
 
     def as_json(self) -> dict[str, Any]:
@@ -35,6 +37,7 @@ class Looked:
         printed = self.published
         return {
             **self.row.model_dump(mode="json"),
+            "as_published": self.as_published,
             "cost": self.cost,
             "published": printed and printed.model_dump(mode="json", exclude_defaults=True),
         }
@@ -53,6 +56,7 @@ def look(study: Study, *, image_size: int = 0, classes: int = 1000) -> list[Look
         Looked(
             row,
             published_in(study, row.backbone),
+            other_recipe(study, row.backbone),
             _cost(row.backbone, image_size=image_size, classes=classes) if image_size else {},
         )
         for row in study.rows
@@ -99,16 +103,14 @@ def about(study: Study) -> list[str]:
 
 def _cells(one: Looked) -> dict[str, str]:
     printed, cost = one.published, one.cost
-    known = [one.row.note]
-    if one.row.as_published:
-        known.append(f"as published: {one.row.as_published}")
+    theirs = f"theirs: {one.as_published}" if one.as_published else ""
     return {
         "backbone": one.row.backbone,
         "published %": f"{printed.top1_pct:.2f}" if printed and printed.top1_pct else "-",
         "published M": f"{printed.params_m:g}" if printed and printed.params_m else "-",
         "params M": f"{cost['params'] / MILLION:.3f}" if cost else "",
         "MAdds M": f"{cost['madds'] / MILLION:.1f}" if cost else "",
-        "note": "; ".join(filter(None, known)),
+        "note": "; ".join(filter(None, [one.row.note, theirs])),
     }
 
 

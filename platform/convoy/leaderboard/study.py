@@ -1,0 +1,193 @@
+"""A study's table: each of its rows, measured or not yet, beside what its source prints. Pure.
+
+A run counts for a study when it was queued for it, or when it trained one of its rows under its
+very recipe, whoever asked for it: what was measured the same way may stand in the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from backbones.method import Published
+from convoy.leaderboard.publication import (
+    Beside,
+    compare,
+    dataset_of,
+    other_recipe,
+    published_in,
+)
+from convoy.leaderboard.rows import BENCHMARK, Group, Row, leaderboard
+from convoy.records import Json, Run
+from jobs.recipes import Recipe
+from jobs.studies import Study, StudyRow
+
+ABSENT = "not submitted"
+MEASURED = "measured"
+ELSEWHERE = "measured otherwise"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a study.
+
+    Attributes:
+        row: As the study has it.
+        published: What its source prints, if that is known.
+        other_recipe: Under which the source trained it, where that is not the study's.
+        measured: What was measured, in the study's first group; None: nothing yet.
+        beside: Both compared; None where one is missing.
+        reason: Why they cannot be compared, in a few words; empty when they can.
+        state: ``measured``, ``measured otherwise``, ``not submitted``, or the state of the newest
+            run.
+        open_runs: Runs that are queued or running.
+        runs: Runs behind the measured value; of a row without one the newest run.
+    """
+
+    row: StudyRow
+    published: Published | None
+    other_recipe: str
+    measured: Row | None
+    beside: Beside | None
+    reason: str
+    state: str
+    open_runs: tuple[int, ...]
+    runs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Board:
+    """A study with all that is known about it.
+
+    Attributes:
+        study: Which.
+        group: The rows that were measured under its recipe, if any, else under the one that most
+            share; None: nothing was measured.
+        lines: Every row of the study: measured ones ranked, then the others in the study's order.
+        others: Rows that were measured otherwise.
+    """
+
+    study: Study
+    group: Group | None
+    lines: tuple[Line, ...]
+    others: tuple[Group, ...]
+
+    @property
+    def is_as_planned(self) -> bool:
+        """Whether the measured rows were trained under the study's own recipe."""
+        return self.group is not None and _is_planned(self.group, self.study)
+
+
+def board(study: Study, runs: Iterable[Run], *, by: str = "top1", sort: str = "rank") -> Board:
+    """Make the table of a study.
+
+    Args:
+        study: Which.
+        runs: Any runs, ended or not.
+        by: The measure that ranks: ``top1`` or ``top5``.
+        sort: Order of the measured rows, as in `leaderboard`.
+
+    Raises:
+        ConvoyError: `by` or `sort` is unknown.
+    """
+    members = [run for run in runs if _counts(run, study)]
+    groups = leaderboard(members, by=by, sort=sort)
+    groups.sort(key=lambda group: not _is_planned(group, study))
+    first = groups[0] if groups else None
+    found = {row.backbone: row for row in first.rows} if first else {}
+    order = [*found, *(text for text in study.by_backbone if text not in found)]
+    tried: dict[str, list[Run]] = {text: [] for text in study.by_backbone}
+    for run in members:
+        if run.kind != BENCHMARK:
+            tried[run.backbone].append(run)
+    lines = tuple(_line(study, text, measured=found.get(text), runs=tried[text]) for text in order)
+    return Board(study, first, lines, tuple(groups[1:]))
+
+
+def verdict(line: Line) -> str:
+    """Return how a measured value stands to the published one, in a few words."""
+    if line.reason:
+        return f"not comparable: {line.reason}"
+    if line.beside is None or line.beside.top1_difference is None:
+        return ""
+    noise = {True: " within noise", False: " beyond noise", None: ""}[line.beside.within_noise]
+    other = ", other recipe" if line.other_recipe else ""
+    return f"{line.beside.top1_difference:+.2f}{noise}{other}"
+
+
+def state_text(line: Line) -> str:
+    """Return where a row stands, with the runs that are still to come."""
+    if line.state == MEASURED and line.open_runs:
+        return f"{MEASURED}, {len(line.open_runs)} to come"
+    return line.state
+
+
+def recipe_hash(run: Run) -> str:
+    """Return the hash of the recipe of a run, ended or not; empty when it has none that reads."""
+    facts = (run.result or {}).get("facts") or {}
+    if "recipe_hash" in facts:
+        return str(facts["recipe_hash"])
+    try:
+        return Recipe.model_validate(run.spec.get("recipe")).digest()
+    except ValueError:  # of code from another time
+        return ""
+
+
+def _counts(run: Run, study: Study) -> bool:
+    if run.backbone not in study.by_backbone:
+        return False
+    return (
+        run.kind == BENCHMARK
+        or run.study == study.name
+        or recipe_hash(run) == study.recipe.digest()
+    )
+
+
+def _is_planned(group: Group, study: Study) -> bool:
+    return bool(group.key["recipe_hash"] == study.recipe.digest())
+
+
+def _line(study: Study, text: str, *, measured: Row | None, runs: Sequence[Run]) -> Line:
+    published = published_in(study, text)
+    newest = max(runs, key=lambda run: run.id, default=None)
+    beside, reason = None, ""
+    if measured and measured.accuracy and published and published.top1_pct is not None:
+        facts = measured.key.facts()
+        reason = _reason(study, facts)
+        beside = compare(published, facts=facts, top1=measured.accuracy.estimates["top1"])
+        if reason:
+            beside = replace(beside, comparable=False, top1_difference=None, within_noise=None)
+    return Line(
+        study.by_backbone[text],
+        published,
+        other_recipe(study, text),
+        measured,
+        beside,
+        reason,
+        state=_state(measured, newest),
+        open_runs=tuple(sorted(run.id for run in runs if not run.state.is_final)),
+        runs=_runs(measured, newest),
+    )
+
+
+def _state(measured: Row | None, newest: Run | None) -> str:
+    if measured is not None:
+        return MEASURED
+    if newest is None:
+        return ABSENT
+    return ELSEWHERE if newest.result else str(newest.state)
+
+
+def _runs(measured: Row | None, newest: Run | None) -> tuple[int, ...]:
+    if measured is not None and measured.accuracy is not None:
+        return tuple(measured.accuracy.runs.values())
+    return (newest.id,) if newest else ()
+
+
+def _reason(study: Study, facts: Mapping[str, Json]) -> str:
+    """Say why a result cannot stand beside the published one; empty when it can."""
+    if (found := dataset_of(facts)) != study.dataset:
+        return f"data set {found}"
+    if facts.get("recipe_hash") != study.recipe.digest():
+        return f"recipe {facts.get('recipe')}"
+    return ""
