@@ -121,8 +121,6 @@ def _show(wanted: Wanted) -> None:
     groups: dict[str, list[Map]] = {}
     for one in seen.attention.maps:
         groups.setdefault(one.group, []).append(one)
-    if not groups:
-        st.info("With these settings no layer chooses among several kernels.")
     for name in _choose_groups(list(groups)):
         _draw_group(name, groups[name])
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobs.data.imagefolder import SUFFIXES
+from jobs.data.verdict import reason
 from jobs.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -39,7 +41,10 @@ class Picture:
                 return image.convert("RGB")
         # a broken file makes decoders raise nearly anything
         except Exception as error:
-            raise DatasetError(f"{self.name} cannot be read as an image: {error}") from error
+            raise DatasetError(
+                f"{self.name} cannot be read as an image: {reason(error)}; give a file such as "
+                f"{', '.join(sorted(SUFFIXES))}"
+            ) from error
 
 
 def read_pictures(paths: Iterable[Path]) -> list[Picture]:

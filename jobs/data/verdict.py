@@ -179,9 +179,10 @@ def _look(listing: Listing, sample: Sample) -> _Look:
             return _Look(sha256, pixels=image.width * image.height, fault="")
     # a broken file makes decoders raise nearly anything
     except Exception as error:
-        return _Look(sha256, pixels=0, fault=_reason(error))
+        return _Look(sha256, pixels=0, fault=reason(error))
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Return why an image could not be decoded, in a few words."""
     text = " ".join(str(error).split())
     return "not an image" if "cannot identify image file" in text else text or type(error).__name__

@@ -106,7 +106,7 @@ def attend(
     facts = (run.result or {}).get("facts", {})
     with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
         local = Storage(settings.storage_url).fetch(checkpoint.path, into=Path(folder))
-        return attention.look(
+        found = attention.look(
             _spec(run),
             local,
             pictures,
@@ -114,6 +114,12 @@ def attend(
             classes=facts.get("classes"),
             total_steps=run.total_steps if as_scored else None,
         )
+    if not found.maps:
+        raise ConvoyError(
+            f"run {run.id} ({run.backbone}) has no kernel attention to show: with these settings "
+            "no layer chooses among several kernels"
+        )
+    return found
 
 
 def _spec(run: Run) -> ClassifySpec:

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from convoy.cli import (
+    attention,
     cancel,
     dashboard,
     db,
@@ -112,6 +113,7 @@ for panel, commands in {
         leaderboard.leaderboard,
         studies.studies,
         describe.describe,
+        attention.attention,
         methods.methods,
         networks.networks,
     ),
