@@ -9,6 +9,7 @@ from datetime import datetime
 import streamlit as st
 
 from convoy.leaderboard.rows import BENCHMARK, Group, Wanted, leaderboard
+from convoy.leaderboard.study import Board, board
 from convoy.records import (
     Artifact,
     Attempt,
@@ -22,6 +23,7 @@ from convoy.records import (
 )
 from convoy.states import RunState
 from convoy.store import Store
+from jobs import studies
 
 _BATCH = 1000
 _LOG_BATCH = 500
@@ -129,7 +131,7 @@ def leaderboards(store: Store, succeeded: int) -> Mapping[str, Sequence[Group]]:
         succeeded: How many runs have succeeded.
     """
     del succeeded
-    runs = _succeeded(store)
+    runs = _every(store, Filter(states=(RunState.SUCCEEDED,)))
     found: dict[str, list[Group]] = {}
     for group in leaderboard(runs):
         found.setdefault(str(group.key["task"]), []).append(group)
@@ -137,8 +139,23 @@ def leaderboards(store: Store, succeeded: int) -> Mapping[str, Sequence[Group]]:
     return found
 
 
-def _succeeded(store: Store) -> list[Run]:
-    which = Filter(states=(RunState.SUCCEEDED,))
+@st.cache_resource(max_entries=8, show_spinner="Reading results", hash_funcs={Store: _name})
+def study_board(store: Store, name: str, counts: tuple[int, ...]) -> Board:
+    """Put the rows of a study beside what is published.
+
+    Args:
+        store: Where the runs are.
+        name: Of the study.
+        counts: How many runs are in each state, which says whether there is anything new to read.
+
+    Raises:
+        SpecError: There is no such study.
+    """
+    del counts
+    return board(studies.get(name), _every(store, Filter()))
+
+
+def _every(store: Store, which: Filter) -> list[Run]:
     page = listing(store, which, limit=_BATCH, before=None)
     found = list(page.runs)
     while page.older is not None:

@@ -13,7 +13,7 @@ from convoy.states import RunState
 from dashboard import board, formats, opened, palette, queries, tradeoff
 from dashboard.board import Choice, Protocol
 from dashboard.clicks import clicked_row
-from dashboard.panels import evidence
+from dashboard.panels import evidence, study
 
 _GROUPS_SHOWN = 8
 _INTERVALS = (
@@ -34,7 +34,11 @@ def show() -> None:
     """Draw the page."""
     st.title("Leaderboard", anchor=False)
     store = opened.store()
-    done = store.counts().get(RunState.SUCCEEDED, 0)
+    counts = store.counts()
+    if name := study.choose():
+        study.draw(queries.study_board(store, name, tuple(counts.values())))
+        return
+    done = counts.get(RunState.SUCCEEDED, 0)
     everything = queries.leaderboards(store, done) if done else {}
     if not any(everything.values()):
         _empty()

@@ -1,0 +1,100 @@
+"""The leaderboard of one study: every row of a published table, measured or not."""
+
+from __future__ import annotations
+
+import streamlit as st
+from streamlit.elements.lib.column_types import ColumnConfig
+
+from backbones.errors import near
+from convoy.leaderboard import study_exports
+from convoy.leaderboard.study import ABSENT, Board
+from dashboard import formats, study_table
+from dashboard.clicks import clicked_row
+from dashboard.panels import evidence
+from jobs import studies
+
+_QUERY = "study"
+_KEY = "board_study"
+
+
+def choose() -> str:
+    """Let the reader choose a study; the address of the page keeps it. Empty: none."""
+    named = st.query_params.get(_QUERY, "")
+    known = list(studies.names())
+    if named and named not in known:
+        st.warning(
+            formats.literal(f"unknown study {named!r}; {near(named, known)}"),
+            icon=":material/search_off:",
+        )
+    chosen = st.selectbox(
+        "Study",
+        known,
+        index=known.index(named) if named in known else None,
+        placeholder="Any: rank all results",
+        format_func=lambda name: f"{name} · {studies.get(name).title}",
+        key=_KEY,
+        on_change=_keep,
+        help="A published table: each of its rows, measured here or not yet, beside its source.",
+    )
+    return chosen or ""
+
+
+def _keep() -> None:
+    """Put the choice into the address of the page."""
+    if name := st.session_state.get(_KEY):
+        st.query_params[_QUERY] = name
+    elif _QUERY in st.query_params:
+        del st.query_params[_QUERY]
+
+
+def draw(board: Board) -> None:
+    """Draw a study's table, what its reader must know, and what stands behind a clicked row."""
+    st.subheader(formats.literal(board.study.title), anchor=False)
+    chosen = st.dataframe(
+        study_table.table(board),
+        hide_index=True,
+        height="content",
+        placeholder="",
+        column_config=_columns(),
+        on_select="rerun",
+        selection_mode="single-cell",
+        key="board_study_table",
+        alt=study_exports.headline(board),
+    )
+    st.download_button(
+        "CSV",
+        study_exports.as_csv(board),
+        file_name=f"{board.study.name}.csv",
+        mime="text/csv",
+        icon=":material/download:",
+    )
+    number = clicked_row(chosen, first="rank", rows=len(board.lines))
+    if number is not None and (row := board.lines[number].measured):
+        evidence.draw(row)
+    for text in study_exports.notes(board):
+        st.caption(formats.literal(text))
+    if any(line.state == ABSENT for line in board.lines):
+        st.caption("Rows that were not submitted are queued by:")
+        st.code(f"platform submit study {board.study.name} --set data=<folder>", language="bash")
+
+
+def _columns() -> dict[str, ColumnConfig]:
+    number = st.column_config.NumberColumn
+    return {
+        "rank": number("Rank", format="%d", width=60, help="Equal where intervals overlap."),
+        "backbone": st.column_config.TextColumn("Backbone", width=330),
+        "top1": number("Top-1 (%)", format="%.2f", width=90),
+        "spread": number("\u00b1 95 %", format="%.2f", width=80, help="Half of the interval."),
+        "seeds": number("Seeds", format="%d", width=70),
+        "published_pct": number("Published (%)", format="%.2f", width=110),
+        "difference": st.column_config.TextColumn(
+            "Difference", width=200, help="Measured less published, where they can be compared."
+        ),
+        "params_m": number("Params (M)", format="%,.2f", width=100),
+        "published_m": number("Published (M)", format="%,.2f", width=110),
+        "madds_m": number("MAdds (M)", format="%,.1f", width=100),
+        "p50_ms": number("p50 (ms)", format="%,.2f", width=90),
+        "ratio": number("Ratio", format=f"%.2f{formats.TIMES}", width=80),
+        "state": st.column_config.TextColumn("State", width=150),
+        "runs": st.column_config.ListColumn("Runs", width=140),
+    }
