@@ -79,7 +79,7 @@ class Fit:
 
 def load(
     network: nn.Module,
-    source: str | Path | Mapping[str, Tensor],
+    source: str | Path | Mapping[str, object],
     *,
     backbone: str | Resolved,
     own_classes: int | None = None,
@@ -88,7 +88,8 @@ def load(
 
     Args:
         network: As `build` made it for `backbone`.
-        source: File (safetensors or PyTorch's, tensors only), or names with tensors.
+        source: File (safetensors or PyTorch's, tensors only), or what such a file
+            holds: names with tensors, at the top or under a key.
         backbone: What the network is.
         own_classes: Width of the network's classifier; given, weights with another width are
             taken, too, and the network's classifier stays as it is.
@@ -112,7 +113,7 @@ def load(
 
 def recognise(
     network: nn.Module,
-    source: str | Path | Mapping[str, Tensor],
+    source: str | Path | Mapping[str, object],
     *,
     backbone: str | Resolved,
     own_classes: int | None = None,
@@ -174,7 +175,7 @@ def restore(file: Path) -> tuple[nn.Module, Fit]:
 
 def _recognise(
     network: nn.Module,
-    source: str | Path | Mapping[str, Tensor],
+    source: str | Path | Mapping[str, object],
     backbone: str | Resolved,
     own_classes: int | None,
 ) -> tuple[Fit, dict[str, Entry], Mapping[str, Tensor]]:

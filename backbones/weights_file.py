@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -81,7 +82,8 @@ def _read_pickle(file: Path) -> Any:
     # only the newer of PyTorch's two formats can be mapped into memory instead of read
     is_zip = zipfile.is_zipfile(file)
     try:
-        with torch.serialization.safe_globals(_HARMLESS):
+        with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of other versions of the format
             return torch.load(file, map_location="cpu", weights_only=True, mmap=is_zip or None)
     except UnpicklingError as error:
         raise WeightsError(

@@ -77,9 +77,11 @@ class Layout:
 
     def _misshapen(self, given: Mapping[str, Tensor], left: AbstractSet[str]) -> list[str]:
         wrong = [
-            f"{name} {_kind(given[name])} for {_wanted(entry)}"
-            for name, entry in self.entries.items()
-            if name in given and entry.target not in left and not _fits(given[name], entry)
+            f"{name} {_kind(tensor)} for {_wanted(entry)}"
+            for name, tensor in given.items()
+            if (entry := self.entries.get(name))
+            and entry.target not in left
+            and not _fits(tensor, entry)
         ]
         unequal = [
             f"{name} differs from {first}"

@@ -1,0 +1,97 @@
+"""Every network that authors released is recognised by names and shapes, and fills ours."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+
+from backbones import release, weights
+from backbones.build import build
+from backbones.resolve import resolve
+from backbones.weights_layout import best_layout
+from tests.backbones.released_lists import Released, every, named
+
+NETWORKS = every()
+TRAINED_AT = {"kernel_warehouse": 0.0, "odconv": 1.0, "dyconv": 1.0}
+
+
+def method_of(network: Released) -> str:
+    return resolve(network.backbone).methods[0][0]
+
+
+def test_all_official_networks_are_listed() -> None:
+    found = Counter(method_of(network) for network in NETWORKS)
+    assert found == {
+        "kernel_warehouse": 15,
+        "odconv": 8,
+        "dyconv": 2,
+        "dcd": 4,
+        "weightnet": 4,
+        "cgc": 1,
+        "condconv": 2,
+        "conv": 3,  # timm's own CondConv networks, which are networks by themselves
+    }
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.backbone)
+def test_a_release_fills_the_network_tensor_by_tensor(network: Released) -> None:
+    ours = build(network.backbone, device="meta")
+    given = network.on_meta()
+    fit = weights.recognise(ours, given, backbone=network.backbone)
+    layout = best_layout(ours, resolve(network.backbone), given)
+    targets = [entry.target for entry in layout.entries.values()]
+    assert layout.entries.keys() == given.keys()
+    assert sorted(targets) == sorted(release.own_state(ours))
+    assert fit.tensors == len(network.shapes)
+    assert not fit.counters_absent
+    assert sum(value.numel() for value in ours.parameters()) == network.params
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.backbone)
+def test_the_state_of_the_temperature_is_told(network: Released) -> None:
+    fit = weights.recognise(
+        build(network.backbone, device="meta"), network.on_meta(), backbone=network.backbone
+    )
+    assert fit.temperature == TRAINED_AT.get(method_of(network))
+    assert ("temperature" in str(fit)) is (method_of(network) in TRAINED_AT)
+
+
+@pytest.mark.parametrize(
+    ("source", "backbone"),
+    [
+        ("OSVAI/KernelWarehouse", "resnet18/kernel_warehouse(budget=4)"),
+        ("OSVAI/ODConv", "mobilenetv2_050/odconv(kernels=4)"),
+        ("kaijieshi7/Dynamic-convolution-Pytorch", "resnet18/dyconv"),
+        ("liyunsheng13/dcd", "resnet50/dcd"),
+        ("megvii-model/WeightNet", "shufflenet_v2_weightnet_x1_0/weightnet"),
+        ("XudongLinthu/context-gated-convolution", "resnet50/cgc"),
+        ("d-li14/condconv.pytorch", "mobilenetv2_100/condconv(experts=8)"),
+        ("the names of this project", "tf_efficientnet_cc_b0_4e"),
+    ],
+)
+def test_it_is_said_whose_weights_they_are(source: str, backbone: str) -> None:
+    network = named(backbone)
+    fit = weights.recognise(
+        build(backbone, device="meta"), network.on_meta(), backbone=network.backbone
+    )
+    assert source in fit.source
+
+
+def test_files_of_megengine_may_keep_its_shapes() -> None:
+    network = named("shufflenet_v2_weightnet_x0_5/weightnet")
+    given = {}
+    for name, tensor in network.drawn().items():
+        if name.endswith("num_batches_tracked"):
+            continue  # MegEngine has no such counters
+        one_dimension = tensor.ndim == 1 and not name.startswith("classifier")
+        given[name] = tensor.reshape(1, -1, 1, 1) if one_dimension else tensor
+    name = "features.0.wnet1.wn_fc2.weight"  # 24 x 24 numbers, two groups a filter
+    given[name] = given[name].reshape(48, 12, 1, 1, 1)
+    ours = build(network.backbone)
+    fit = weights.load(ours, given, backbone=network.backbone)
+    assert fit.tensors == len(given)
+    assert all(name.endswith("num_batches_tracked") for name in fit.counters_absent)
+    filled = ours.get_parameter("stage2.0.block.branch2.0.weight")
+    assert torch.equal(filled.flatten(), network.drawn()[name].flatten())
