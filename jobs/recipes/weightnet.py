@@ -14,13 +14,13 @@ _BATCH = 128 * _GPUS
 def weightnet_300k() -> Recipe:
     """ImageNet, 300,000 steps (240 epochs): SGD 0.5 falling linearly, colour jitter (WeightNet).
 
-    Command: ``platform submit classify --set backbone=shufflenet_v2_x1_0/weightnet --set
-        data=<ImageNet> --set recipe=weightnet_300k --workers 8 --gpus 1``. Published for plain
+    Command: ``platform submit classify --set data=<ImageNet> --set recipe=weightnet_300k --set
+        backbone=shufflenet_v2_weightnet_x1_0/weightnet --workers 8 --gpus 1``. Published for plain
     ShuffleNetV2 x0.5: 60.3 % top-1, with WeightNet 63.3 %; not measured here.
 
     The release says 128 images and a rate of 0.0625 for each GPU, not how many GPUs; eight are our
-    reading. Matrices alone decay. Its x2.0 has dropout 0.2, which torchvision's ShuffleNetV2 has no
-    place for. Here an epoch has 1,251 steps, and 240 of them are the whole number that is nearest.
+    reading. Matrices alone decay. Its x2.0 has dropout 0.2, for which ShuffleNetV2 has no place
+    here. An epoch has 1,251 steps, and 240 of them are the whole number that is nearest.
     """
     return Recipe(
         name="weightnet_300k",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from jobs.classify import ClassifySpec, training
+from jobs.classify.network import initial_name
 from jobs.classify.optimiser import set_learning_rate
 from jobs.classify.run import check, run
 from jobs.errors import (
@@ -250,8 +251,21 @@ def test_a_run_starts_from_the_weights_of_another(
     parameters = {k: v for k, v in saved(context)["network"].items() if v.is_floating_point()}
     same = [k for k, v in parameters.items() if torch.equal(v, saved(frozen)["network"][k])]
     assert len(same) > len(parameters) / 2  # all but the running statistics
-    with pytest.raises(SpecError, match=r"the weights in .* do not fit; .* unexpected: layer3"):
-        run(make_spec({"initial": str(file), "backbone": "resnet10t/conv"}), frozen)
+    other = make_spec({"initial": str(file), "backbone": "resnet10t/conv"})
+    for refuses in (check, run):
+        with pytest.raises(SpecError, match=r"initial: cannot load .* unexpected \(layer3"):
+            refuses(other, frozen)
+
+
+def test_weights_are_compared_by_content_and_not_by_name(
+    make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    names = []
+    for name, content in (("a.pt", b"one"), ("b.pt", b"one"), ("c.pt", b"two")):
+        (tmp_path / name).write_bytes(content)
+        names.append(initial_name(make_spec({"initial": str(tmp_path / name)})))
+    assert names[0] == names[1] != names[2]
+    assert names[0].startswith("file#")
 
 
 def test_a_batch_larger_than_the_training_set_is_refused(
