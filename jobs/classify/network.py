@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import torch
 from timm.layers.drop import DropPath
-from torch import Tensor, nn
+from torch import nn
 
+from backbones import weights
 from backbones.build import build
-from backbones.errors import BackboneError
+from backbones.errors import BackboneError, WeightsError
 from jobs.classify import PRETRAINED, SCRATCH, ClassifySpec
 from jobs.errors import SpecError
 
 logger = logging.getLogger(__name__)
 
-_SHOWN = 5
 _DROP_PATHS = ("drop_path", "drop_path1", "drop_path2")
 """What timm calls the dropping of a residual branch in its blocks."""
 
@@ -66,9 +65,30 @@ def make_network(spec: ClassifySpec, *, classes: int, device: str) -> nn.Module:
         ) from error
     if spec.recipe.drop_path_course == "constant":
         _drop_everywhere(network, spec.recipe.drop_path)
-    if spec.initial not in {SCRATCH, PRETRAINED}:
-        _load(network, Path(spec.initial), classes=classes)
+    if _is_file(spec):
+        with _explained():
+            fit = weights.load(network, spec.initial, backbone=spec.backbone, own_classes=classes)
+        # training sets temperatures by its own schedule, from the first step on
+        logger.info("initial weights", extra={"file": spec.initial, "found": str(fit)})
     return network
+
+
+def check_initial(spec: ClassifySpec, *, classes: int) -> None:
+    """See that a file of initial weights fits the network, without making it.
+
+    Args:
+        spec: Says which file and which network.
+        classes: Width of the classifier.
+
+    Raises:
+        SpecError: It cannot be read or does not fit.
+    """
+    if _is_file(spec):
+        network = build(
+            spec.backbone, classes=classes, image_size=spec.recipe.image_size, device="meta"
+        )
+        with _explained():
+            weights.recognise(network, spec.initial, backbone=spec.backbone, own_classes=classes)
 
 
 def _drop_everywhere(network: nn.Module, rate: float) -> None:
@@ -91,70 +111,20 @@ def _drop_everywhere(network: nn.Module, rate: float) -> None:
 
 
 def initial_name(spec: ClassifySpec) -> str:
-    """Return what initial weights are called in comparisons: a file by its name and contents."""
-    if spec.initial in {SCRATCH, PRETRAINED}:
+    """Return what initial weights are called in comparisons: a file by its content."""
+    if not _is_file(spec):
         return spec.initial
-    file = Path(spec.initial)
-    with file.open("rb") as opened:
-        return f"{file.name}#{hashlib.file_digest(opened, 'sha256').hexdigest()[:16]}"
+    with Path(spec.initial).open("rb") as opened:
+        return f"file#{hashlib.file_digest(opened, 'sha256').hexdigest()[:16]}"
 
 
-def _load(network: nn.Module, file: Path, *, classes: int) -> None:
-    given = _read(file)
-    own = network.state_dict()
-    # a classifier for other classes cannot be taken over; everything else must be
-    other_classes = {
-        name
-        for name in given.keys() & own.keys()
-        if _is_other_classifier(given[name], own[name], classes=classes)
-    }
-    faults = {
-        "missing": sorted(own.keys() - given.keys()),
-        "unexpected": sorted(given.keys() - own.keys()),
-        "of another shape": sorted(
-            f"{name} {tuple(given[name].shape)} for {tuple(own[name].shape)}"
-            for name in (given.keys() & own.keys()) - other_classes
-            if given[name].shape != own[name].shape
-        ),
-    }
-    found = [
-        f"{len(names)} {what}: {', '.join(names[:_SHOWN])}"
-        for what, names in faults.items()
-        if names
-    ]
-    if found:
-        raise SpecError(f"the weights in {file} do not fit; {'; '.join(found)}")
-    if other_classes:
-        logger.info("classifier left as initialised", extra={"tensors": sorted(other_classes)})
-    kept = {name: value for name, value in given.items() if name not in other_classes}
-    network.load_state_dict(kept, strict=False)
+def _is_file(spec: ClassifySpec) -> bool:
+    return spec.initial not in {SCRATCH, PRETRAINED}
 
 
-def _is_other_classifier(given: Tensor, own: Tensor, *, classes: int) -> bool:
-    return (
-        own.ndim in {1, 2}
-        and own.shape[0] == classes != given.shape[0]
-        and given.shape[1:] == own.shape[1:]
-    )
-
-
-def _read(file: Path) -> Mapping[str, Tensor]:
+@contextmanager
+def _explained() -> Iterator[None]:
     try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(file)
-        loaded: Any = torch.load(file, map_location="cpu", weights_only=True)
-    # what a file of unknown origin makes the readers raise has no common class
-    except Exception as error:
-        raise SpecError(f"cannot read weights from {file}: {error}") from error
-    # our own checkpoints hold the average that was scored beside the raw weights
-    for key in ("ema", "network", "state_dict", "model"):
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
-            loaded = loaded[key]
-            break
-    if not isinstance(loaded, Mapping) or not all(
-        isinstance(value, Tensor) for value in loaded.values()
-    ):
-        raise SpecError(f"{file} holds no weights: expected a mapping of names to tensors")
-    return {str(name).removeprefix("module."): value for name, value in loaded.items()}
+        yield
+    except WeightsError as error:
+        raise SpecError(f"initial: {error}") from error

@@ -14,7 +14,7 @@ from jobs.classify.checkpoints import Checkpoints
 from jobs.classify.data import check_images, load_data
 from jobs.classify.evaluation import Scores, evaluate
 from jobs.classify.mixing import make_mixing
-from jobs.classify.network import initial_name, make_network
+from jobs.classify.network import check_initial, initial_name, make_network
 from jobs.classify.optimiser import make_optimiser
 from jobs.classify.state import Progress, Trained
 from jobs.classify.training import Course, train_epoch
@@ -27,12 +27,14 @@ logger = logging.getLogger(__name__)
 
 
 def check(spec: ClassifySpec, context: JobContext) -> None:
-    """Read every image once, on a CPU, before a device is taken.
+    """Read every image once and look at initial weights, on a CPU, before a device is taken.
 
     Raises:
         DatasetError: The data are missing, broken or not in the layout.
+        SpecError: The file of initial weights does not fit the network.
     """
-    check_images(spec, context)
+    listing, _ = check_images(spec, context)
+    check_initial(spec, classes=len(listing.classes))
 
 
 def run(spec: ClassifySpec, context: JobContext) -> Result:
