@@ -83,8 +83,6 @@ def test_a_study_has_a_title_and_each_network_with_its_baseline(name: str) -> No
     assert study.paper
     resolved = [resolve(text) for text in study.by_backbone]
     plain = {str(one.plain) for one in resolved}
-    # WeightNet's source narrows the network under its method and compares with the usual one
-    plain = {text.replace("shufflenet_v2_weightnet", "shufflenet_v2") for text in plain}
     assert plain <= set(study.by_backbone)
 
 
