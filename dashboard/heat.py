@@ -36,14 +36,20 @@ def figure(maps: Sequence[Map]) -> go.Figure:
     )
     for number, one in enumerate(maps, start=1):
         drawing.add_trace(_trace(one), row=1, col=number)
-        _draw_bounds(drawing, one, column=number)
+        drawing.update_xaxes(**_ticks(one.columns), row=1, col=number)
     rows = maps[0].rows
     rows_px = _length_px(rows)
     drawing.update_yaxes(autorange="reversed", showgrid=False, **_layers(rows, length_px=rows_px))
     drawing.update_yaxes(title={"text": rows.label}, row=1, col=1)
     for trace, axis in zip(drawing.data, drawing.select_xaxes(), strict=True):
         trace.colorbar.update(x=axis.domain[1], xpad=6, thickness=10)
-    drawing.update_layout(height=rows_px + _AROUND_PX, margin={"l": 8, "r": 8, "t": 24, "b": 52})
+    # all at once: adding lines one by one takes time that grows with their number squared
+    lines = [line for number, one in enumerate(maps, start=1) for line in _lines(one, number)]
+    drawing.update_layout(
+        shapes=lines,
+        height=rows_px + _AROUND_PX,
+        margin={"l": 8, "r": 8, "t": 24, "b": 52},
+    )
     drawing.update_xaxes(showgrid=False, automargin=False)
     drawing.update_annotations(font={"size": 14})
     return drawing
@@ -86,22 +92,31 @@ def _bounds(axis: Axis) -> list[int]:
     return [0, *accumulate(section.length for section in axis.sections)]
 
 
-def _draw_bounds(drawing: go.Figure, one: Map, *, column: int) -> None:
-    line = {"color": palette.NEUTRAL, "width": 0.6}
-    for bound in _bounds(one.rows)[1:-1]:
-        drawing.add_hline(y=bound - 0.5, line=line, row=1, col=column)
-    for bound in _bounds(one.columns)[1:-1]:
-        drawing.add_vline(x=bound - 0.5, line=line, row=1, col=column)
-    count = len(_names(one.columns))
-    step = _round_step(count)
-    places = list(range(0, count, step))
-    drawing.update_xaxes(
-        tickvals=places,
-        ticktext=list(map(str, places)),
-        title={"text": one.columns.label, "standoff": 8},
-        row=1,
-        col=column,
-    )
+def _lines(one: Map, column: int) -> list[dict[str, object]]:
+    """Return a line between each two sections of both axes."""
+    number = "" if column == 1 else str(column)
+    line = {"type": "line", "line": {"color": palette.NEUTRAL, "width": 0.6}}
+    across = {**line, "xref": f"x{number} domain", "x0": 0, "x1": 1, "yref": f"y{number}"}
+    down = {**line, "yref": f"y{number} domain", "y0": 0, "y1": 1, "xref": f"x{number}"}
+    return [
+        *({**across, "y0": at, "y1": at} for at in _between(one.rows)),
+        *({**down, "x0": at, "x1": at} for at in _between(one.columns)),
+    ]
+
+
+def _between(axis: Axis) -> list[float]:
+    return [bound - 0.5 for bound in _bounds(axis)[1:-1]]
+
+
+def _ticks(axis: Axis) -> dict[str, object]:
+    """Number the columns at a round distance."""
+    count = _bounds(axis)[-1]
+    places = list(range(0, count, _round_step(count)))
+    return {
+        "tickvals": places,
+        "ticktext": list(map(str, places)),
+        "title": {"text": axis.label, "standoff": 8},
+    }
 
 
 def _round_step(count: int) -> int:

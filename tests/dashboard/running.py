@@ -15,7 +15,8 @@ from convoy.states import RunState
 from convoy.store import Store
 from convoy.submission import Wishes, prepare
 
-BACKBONES = tuple(f"resnet18(stem=small)/{method}" for method in ("conv", "eca"))
+WAREHOUSES = "resnet20_cifar/kernel_warehouse"
+BACKBONES = (*(f"resnet18(stem=small)/{method}" for method in ("conv", "eca")), WAREHOUSES)
 FACTS = {"image_size": 8, "classes": 10}
 
 

@@ -23,6 +23,7 @@ from dashboard.screenshots import browsing, settle, visit
 from dashboard.server import serving
 from tests.dashboard import filling, running
 from tests.dashboard.conftest import store_of
+from tests.dashboard.running import WAREHOUSES
 
 pytestmark = pytest.mark.browser
 
@@ -119,7 +120,7 @@ def test_the_trade_off_is_drawn_against_each_cost(
     page: Page, site: str, best: Group, cost: str
 ) -> None:
     visit(page, site)
-    page.get_by_role("radio", name=cost).or_(page.get_by_role("button", name=cost)).first.click()
+    _press(page, cost)
     chart = page.get_by_test_id("stPlotlyChart").first
     expect(chart.locator(".xtitle")).to_have_text(re.compile(cost))
     labels = chart.locator(".textpoint")
@@ -180,6 +181,54 @@ def test_a_run_shows_its_curves_and_its_log(page: Page, site: str, runs: list[Ru
     expect(page.get_by_test_id("stCode").first).to_contain_text(re.compile(r"\w"))
 
 
+def test_a_run_shows_where_its_kernels_start_and_what_they_draw_on(
+    page: Page, site: str, runs: list[Run]
+) -> None:
+    _open_attention(page, site, runs)
+    _show_attention(page)
+    maps = _heat_maps(page)
+    expect(maps).to_have_count(3)
+    expect(maps.first.locator(".heatmaplayer image")).to_have_count(2)
+    expect(maps.first.locator(".infolayer")).to_contain_text("Start-up assignment (beta)")
+    expect(maps.first.locator(".infolayer")).to_contain_text("Attention (alpha), temperature 0")
+    layers = maps.first.locator(".yaxislayer-above text")
+    expect(layers.first).to_have_text("layer1.0.conv1")
+    expect(layers.last).to_have_text("layer2.0.downsample.0")
+    expect(page.get_by_text(re.compile("raw weights · mean of 16 images"))).to_be_visible()
+    maps.first.locator(".nsewdrag").last.hover()  # what lies above the picture takes the mouse
+    expect(maps.first.locator(".hoverlayer")).to_contain_text(
+        re.compile(r"± .*mixture \d+ of layer")
+    )
+
+
+def test_a_run_shows_its_attention_over_an_image_that_was_sent(
+    page: Page, site: str, runs: list[Run], home: Path
+) -> None:
+    image = next((home / "cache" / "digits" / "val" / "5").iterdir())
+    _open_attention(page, site, runs)
+    _press(page, "Own images")
+    expect(page.get_by_role("button", name="Show attention")).to_be_disabled()
+    page.locator("input[type=file]").set_input_files(image)
+    page.get_by_text("Temperature of that step").click()
+    _show_attention(page)
+    expect(page.get_by_text(re.compile(f"raw weights · {image.name}"))).to_be_visible()
+    # after two of twenty epochs
+    expect(_heat_maps(page).first.locator(".infolayer")).to_contain_text("temperature 0.9")
+
+
+def test_a_file_that_is_no_image_is_named_on_the_page(
+    page: Page, site: str, runs: list[Run], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    _open_attention(page, site, runs)
+    _press(page, "Own images")
+    page.locator("input[type=file]").set_input_files(broken)
+    _show_attention(page)
+    alert = page.get_by_test_id("stAlert")
+    expect(alert).to_contain_text("broken.png cannot be read as an image: not an image")
+
+
 def test_pages_ask_nobody_but_the_server(page: Page, site: str) -> None:
     hosts: set[str | None] = set()
     page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
@@ -218,6 +267,34 @@ def test_the_page_of_a_run_follows_it_to_its_end(
         expect(page.get_by_role("heading", name="Result")).to_be_visible()
         expect(page.get_by_test_id("stProgress")).to_have_count(0)
     store.close()
+
+
+def _press(page: Page, choice: str) -> None:
+    """Press one of several buttons that exclude each other."""
+    radio, button = (page.get_by_role(role, name=choice) for role in ("radio", "button"))
+    radio.or_(button).first.click()
+
+
+def _open_attention(page: Page, site: str, runs: list[Run]) -> None:
+    """Open the page of a run whose layers share warehouses."""
+    run = next(run for run in runs if run.backbone == WAREHOUSES and run.kind == "classify")
+    visit(page, f"{site}/run?run={run.id}")
+    expect(page.get_by_role("heading", name="Kernel attention")).to_be_visible()
+
+
+def _show_attention(page: Page) -> None:
+    """Ask for it; the first time loads torch."""
+    button = page.get_by_role("button", name="Show attention")
+    expect(button).to_be_enabled()
+    button.click()
+    spinner = page.get_by_test_id("stSpinner")
+    expect(spinner).to_have_count(0, timeout=4 * WAIT_MS)
+    settle(page)
+
+
+def _heat_maps(page: Page) -> Locator:
+    charts = page.get_by_test_id("stPlotlyChart")
+    return charts.filter(has=page.locator(".heatmaplayer image"))
 
 
 def _click_row(page: Page, number: int, *, x: float = 200) -> None:
