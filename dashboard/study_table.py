@@ -22,6 +22,7 @@ def table(board: Board) -> Columns:
     columns: Columns = {
         "rank": [line.measured and line.measured.rank for line in board.lines],
         "backbone": [line.row.backbone for line in board.lines],
+        "state": [state_text(line) for line in board.lines],
         "top1": [estimate and estimate.mean for estimate in top1],
         "spread": [estimate and estimate.half_width for estimate in top1],
         "seeds": [estimate and estimate.n for estimate in top1],
@@ -32,7 +33,6 @@ def table(board: Board) -> Columns:
         "madds_m": [_millions(line, "madds") for line in board.lines],
         "p50_ms": [latency and latency.p50_ms for latency in latencies],
         "ratio": [latency and latency.ratio for latency in latencies],
-        "state": [state_text(line) for line in board.lines],
         "runs": [[str(run) for run in line.runs] for line in board.lines],
     }
     return {

@@ -26,10 +26,12 @@ def choose() -> str:
             formats.literal(f"unknown study {named!r}; {near(named, known)}"),
             icon=":material/search_off:",
         )
+    elif named and _KEY not in st.session_state:
+        st.session_state[_KEY] = named
     chosen = st.selectbox(
         "Study",
         known,
-        index=known.index(named) if named in known else None,
+        index=None,  # with another one it could not be cleared any more
         placeholder="Any: rank all results",
         format_func=lambda name: f"{name} · {studies.get(name).title}",
         key=_KEY,
@@ -71,8 +73,9 @@ def draw(board: Board) -> None:
     number = clicked_row(chosen, first="rank", rows=len(board.lines))
     if number is not None and (row := board.lines[number].measured):
         evidence.draw(row)
-    for text in study_exports.notes(board):
-        st.caption(formats.literal(text))
+    st.caption("  \n".join(map(formats.literal, study_exports.notes(board))))
+    if board.others:
+        st.caption("Rows measured otherwise stand in the tables that are shown without a study.")
     if any(line.state == ABSENT for line in board.lines):
         st.caption("Rows that were not submitted are queued by:")
         st.code(f"platform submit study {board.study.name} --set data=<folder>", language="bash")
@@ -82,19 +85,19 @@ def _columns() -> dict[str, ColumnConfig]:
     number = st.column_config.NumberColumn
     return {
         "rank": number("Rank", format="%d", width=60, help="Equal where intervals overlap."),
-        "backbone": st.column_config.TextColumn("Backbone", width=330),
+        "backbone": st.column_config.TextColumn("Backbone", width=290),
+        "state": st.column_config.TextColumn("State", width=120),
         "top1": number("Top-1 (%)", format="%.2f", width=90),
         "spread": number("\u00b1 95 %", format="%.2f", width=80, help="Half of the interval."),
         "seeds": number("Seeds", format="%d", width=70),
         "published_pct": number("Published (%)", format="%.2f", width=110),
         "difference": st.column_config.TextColumn(
-            "Difference", width=200, help="Measured less published, where they can be compared."
+            "Difference", width=220, help="Measured less published, where they can be compared."
         ),
         "params_m": number("Params (M)", format="%,.2f", width=100),
         "published_m": number("Published (M)", format="%,.2f", width=110),
         "madds_m": number("MAdds (M)", format="%,.1f", width=100),
         "p50_ms": number("p50 (ms)", format="%,.2f", width=90),
         "ratio": number("Ratio", format=f"%.2f{formats.TIMES}", width=80),
-        "state": st.column_config.TextColumn("State", width=150),
         "runs": st.column_config.ListColumn("Runs", width=140),
     }

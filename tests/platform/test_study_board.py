@@ -25,7 +25,12 @@ ONE += "kernel_warehouse"
 
 def run(run_id: int, backbone: str, top1_pct: float, **facts: Any) -> Run:
     """A finished run of the study on ImageNet, in a folder of any name."""
-    planned = {"recipe": KW.recipe.name, "recipe_hash": KW.recipe.digest(), "dataset": "ilsvrc"}
+    planned = {
+        "recipe": KW.recipe.name,
+        "recipe_hash": KW.recipe.digest(),
+        "dataset": "ilsvrc",
+        "train_samples_seen": 300 * 312 * 4096,
+    }
     study = facts.pop("study", KW.name)
     return replace(trained(run_id, backbone, top1_pct, **{**planned, **facts}), study=study)
 
@@ -84,6 +89,9 @@ def test_measured_is_compared_with_published(backbone: str, top1_pct: float, sai
     [
         ({"dataset": "digits", "classes": 10, "val_images": 359}, "data set digits"),
         ({"recipe": "kw_adv300(epochs=5)", "recipe_hash": "x"}, "recipe kw_adv300(epochs=5)"),
+        ({"split": "holdout"}, "scored on holdout"),
+        ({"initial": "pretrained"}, "from pretrained"),
+        ({"train_samples_seen": 1_000}, "1,000 samples seen, not 384,350,100"),
     ],
 )
 def test_what_cannot_be_compared_says_why(facts: dict[str, Any], said: str) -> None:

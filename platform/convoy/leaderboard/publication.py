@@ -15,6 +15,8 @@ from jobs.studies import Study
 
 _BY_COUNTS: Mapping[tuple[Json, Json], str] = {(1000, 50_000): "imagenet1k"}
 """Classes and validation images of data sets that papers use."""
+TRAINING_IMAGES = {"imagenet1k": 1_281_167}
+"""Of those, how many images there are to train on."""
 
 
 @dataclass(frozen=True)

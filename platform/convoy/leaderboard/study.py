@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from backbones.method import Published
 from convoy.leaderboard.publication import (
+    TRAINING_IMAGES,
     Beside,
     compare,
     dataset_of,
@@ -21,6 +22,9 @@ from convoy.leaderboard.rows import BENCHMARK, Group, Row, leaderboard
 from convoy.records import Json, Run
 from jobs.recipes import Recipe
 from jobs.studies import Study, StudyRow
+
+_NEARLY = 0.98
+"""Share of the training images that whole batches and sound files leave at the least."""
 
 ABSENT = "not submitted"
 MEASURED = "measured"
@@ -186,8 +190,14 @@ def _runs(measured: Row | None, newest: Run | None) -> tuple[int, ...]:
 
 def _reason(study: Study, facts: Mapping[str, Json]) -> str:
     """Say why a result cannot stand beside the published one; empty when it can."""
-    if (found := dataset_of(facts)) != study.dataset:
-        return f"data set {found}"
-    if facts.get("recipe_hash") != study.recipe.digest():
-        return f"recipe {facts.get('recipe')}"
-    return ""
+    found = dataset_of(facts)
+    seen = facts.get("train_samples_seen") or 0
+    whole = study.recipe.epochs * TRAINING_IMAGES.get(found, 0)
+    reasons = (
+        (found != study.dataset, f"data set {found}"),
+        (facts.get("recipe_hash") != study.recipe.digest(), f"recipe {facts.get('recipe')}"),
+        (facts.get("split") != "val", f"scored on {facts.get('split')}"),
+        (facts.get("initial") != "scratch", f"from {facts.get('initial')}"),
+        (seen < _NEARLY * whole, f"{seen:,} samples seen, not {whole:,}"),
+    )
+    return next((text for is_so, text in reasons if is_so), "")
