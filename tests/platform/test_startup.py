@@ -26,6 +26,10 @@ SUBMIT = (
     *("submit", "classify", "resnet18(stem=small)/eca", "--quiet"),
     *("--set", "data=digits", "--set", "recipe=digits_quick"),
 )
+STUDY = (
+    *("submit", "study", "kw-resnet18-300e", "--quiet"),
+    *("--set", "data=digits", "--set", "recipe.batch_size=128"),
+)
 LOADED = """
 import json, sys
 from convoy.cli import app
@@ -74,10 +78,13 @@ def cpu_s(command: Sequence[str]) -> float:
         ("runs",),
         ("show", "1"),
         ("leaderboard",),
+        ("leaderboard", "--study", "kw-resnet18-300e"),
         ("networks",),
+        ("studies", "kw-resnet18-300e"),
         SUBMIT,
+        STUDY,
     ],
-    ids=lambda words: words[0],
+    ids=lambda words: " ".join(words[:3]),
 )
 def test_nothing_heavy_is_loaded(home: Path, words: tuple[str, ...]) -> None:
     done = subprocess.run(
