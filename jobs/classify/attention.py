@@ -9,14 +9,11 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from backbones.attention_map import Map, attention_maps
-from backbones.build import anneal
-from jobs.classify import SCRATCH, ClassifySpec
+from jobs.classify import ClassifySpec
 from jobs.classify.data import cut
-from jobs.classify.network import make_network
-from jobs.classify.state import Progress, read_scored
+from jobs.classify.scored import scored_network
 from jobs.data import augmentation, source
 from jobs.data.imagefolder import Sample, class_names, read_listing
 from jobs.data.picture import Picture, read_pictures, sound
@@ -100,25 +97,10 @@ def look(
     images = torch.stack([transform(picture.decode()) for picture in pictures])
     if classes is None:
         classes = len(class_names(source.locate(spec.data, cache)))
-    # its weights are the checkpoint's, so the initial ones need not be here
-    network = make_network(spec.derive(initial=SCRATCH), classes=classes, device="cpu")
-    ema = spec.recipe.ema is not None
-    progress = read_scored(network, checkpoint, ema=ema)
-    if total_steps is not None:
-        _set_schedules(network, spec, progress, steps_per_epoch=total_steps // spec.recipe.epochs)
+    network, progress = scored_network(spec, checkpoint, classes=classes, total_steps=total_steps)
     maps = attention_maps(spec.backbone, network, images, classes=classes)
-    return Attention(tuple(maps), epoch=progress.epoch, steps=progress.steps, ema=ema)
-
-
-def _set_schedules(
-    network: nn.Module, spec: ClassifySpec, progress: Progress, *, steps_per_epoch: int
-) -> None:
-    """Set them as they were for the last micro-batch before the checkpoint, which is scored so."""
-    micro_batches = spec.recipe.micro_batches
-    anneal(
-        network,
-        step=max(progress.steps * micro_batches - 1, 0),
-        steps_per_epoch=steps_per_epoch * micro_batches,
+    return Attention(
+        tuple(maps), epoch=progress.epoch, steps=progress.steps, ema=spec.recipe.ema is not None
     )
 
 

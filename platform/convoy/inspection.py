@@ -78,6 +78,23 @@ def scored_pictures(
     )
 
 
+def choose_checkpoint(
+    checkpoints: Sequence[Checkpoint], *, run_id: int, step: int | None
+) -> Checkpoint:
+    """Return the newest checkpoint, or the one of a step.
+
+    Raises:
+        ConvoyError: There is none; names those that are kept.
+    """
+    if not checkpoints:
+        raise ConvoyError(f"no checkpoint of run {run_id} is kept")
+    found = [one for one in checkpoints if step in (None, one.step)]
+    if not found:
+        kept = ", ".join(str(one.step) for one in checkpoints)
+        raise ConvoyError(f"run {run_id} keeps no checkpoint of step {step}; kept: {kept}")
+    return found[-1]
+
+
 def attend(
     run: Run,
     checkpoint: Checkpoint,

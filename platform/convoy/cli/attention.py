@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from backbones.attention_map import Axis, Map
-    from convoy.records import Checkpoint
 
 
 def attention(
@@ -48,7 +47,7 @@ def attention(
         run = store.run(run_id)
         checkpoints = store.checkpoints(run_id)
     inspection.require_attention(run)
-    checkpoint = _choose(checkpoints, run_id=run_id, step=step)
+    checkpoint = inspection.choose_checkpoint(checkpoints, run_id=run_id, step=step)
     pictures = read_pictures(image or ()) or inspection.scored_pictures(
         run, settings, count=count, class_name=class_name
     )
@@ -65,18 +64,6 @@ def attention(
         return
     _print(seen.maps, caption=f"step {checkpoint.step:,}, {len(pictures)} images")
     say.hint(f"platform attention {run_id} --json", "platform dashboard")
-
-
-def _choose(checkpoints: Sequence[Checkpoint], *, run_id: int, step: int | None) -> Checkpoint:
-    from convoy.errors import ConvoyError
-
-    if not checkpoints:
-        raise ConvoyError(f"no checkpoint of run {run_id} is kept")
-    found = [one for one in checkpoints if step in (None, one.step)]
-    if not found:
-        kept = ", ".join(str(one.step) for one in checkpoints)
-        raise ConvoyError(f"run {run_id} keeps no checkpoint of step {step}; kept: {kept}")
-    return found[-1]
 
 
 def _print(maps: Sequence[Map], *, caption: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convoy.cli import say
+from convoy.cli import fitting, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +39,10 @@ def describe(
             help="Instead of costs: which layers share kernels, in which cells, and how many.",
         ),
     ] = False,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Instead of costs: whether this file of weights fits, and what it is."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count parameters and multiply-adds of backbones, beside what their papers print.
@@ -50,6 +55,9 @@ def describe(
     resolved = [resolve(text) for text in backbones]  # refuses all before it builds any
     if warehouses:
         _plans(resolved, image_size=image_size, classes=classes, as_json=as_json)
+        return
+    if weights:
+        fitting.answer(resolved, weights, image_size=image_size, classes=classes, as_json=as_json)
         return
     from backbones.describe import describe as look
 
