@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import FloatRect, Page, sync_playwright
 
+from convoy.inspection import can_attend
 from convoy.records import Filter, Run
 from convoy.settings import load
 from convoy.states import RunState
@@ -30,6 +31,9 @@ QUIET = (
     "--no-first-run",
 )
 """Works in a container, as root, and calls nobody."""
+
+_TORCH_MS = 120_000
+_EDGE_PX = 16
 
 
 @contextmanager
@@ -81,6 +85,29 @@ def picture(page: Page, file: Path) -> None:
     page.screenshot(path=file, animations="disabled")
 
 
+def show_attention(page: Page) -> None:
+    """Press the button of the section on kernel attention, and wait until its maps are drawn."""
+    page.get_by_role("button", name="Show attention").click()
+    # the first time loads torch
+    page.locator(".heatmaplayer image").first.wait_for(timeout=_TORCH_MS)
+    settle(page)
+
+
+def attention_picture(page: Page, file: Path) -> None:
+    """Save the section on kernel attention down to its first maps."""
+    show_attention(page)
+    picture(page, file)
+    heading = page.get_by_role("heading", name="Kernel attention").bounding_box()
+    chart = page.get_by_test_id("stPlotlyChart").filter(has=page.locator(".heatmaplayer image"))
+    first = chart.first.bounding_box()
+    if heading is None or first is None:
+        raise RuntimeError("the section on kernel attention is not in sight")
+    top = heading["y"] - _EDGE_PX
+    height = first["y"] + first["height"] + _EDGE_PX - top
+    clip: FloatRect = {"x": 0, "y": top, "width": WIDTH_PX, "height": height}
+    page.screenshot(path=file, clip=clip, animations="disabled")
+
+
 def pages(store: Store) -> Mapping[str, str]:
     """Return file name to address of each page; the run is the newest one with curves."""
     chosen = _with_curves(store)
@@ -99,6 +126,10 @@ def _with_curves(store: Store) -> Run | None:
     return None
 
 
+def _with_attention(store: Store) -> Run | None:
+    return next(filter(can_attend, store.runs(Filter(states=(RunState.SUCCEEDED,)))), None)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Take one picture a page."""
     parser = argparse.ArgumentParser(prog="dashboard.screenshots", description=__doc__)
@@ -112,6 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     store = Store.open(load({"CONVOY_HOME": str(chosen.home)}).store_url)
     try:
         wanted = pages(store)
+        attentive = _with_attention(store)
     finally:
         store.close()
     with (
@@ -122,6 +154,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             with browsing(executable, scheme=chosen.scheme) as page:
                 visit(page, f"{address}/{path}")
                 picture(page, chosen.into / f"{name}.png")
+        if attentive is not None:
+            with browsing(executable, scheme=chosen.scheme) as page:
+                visit(page, f"{address}/run?run={attentive.id}")
+                attention_picture(page, chosen.into / "attention.png")
 
 
 if __name__ == "__main__":
