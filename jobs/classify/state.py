@@ -19,6 +19,9 @@ from jobs.errors import JobError
 
 FILE = "state.pt"
 
+_SHOWN = 300
+"""Characters of a foreign error that are told: it may name every tensor."""
+
 
 @dataclass
 class Progress:
@@ -162,7 +165,7 @@ def read_scored(network: nn.Module, folder: Path, *, ema: bool) -> Progress:
         state = torch.load(folder / FILE, map_location="cpu", weights_only=True, mmap=True)
         network.load_state_dict(state["ema" if ema else "network"])
     except (OSError, KeyError, TypeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())[:_SHOWN]
         raise JobError(
             f"the checkpoint {folder} cannot be read into this network: {reason}"
         ) from error

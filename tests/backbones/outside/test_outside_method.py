@@ -12,6 +12,14 @@ from pathlib import Path
 import pytest
 
 EXAMPLE = Path(__file__).parent / "convoy_example"
+MAPS = """
+from backbones.attention_map import by_layer, capture
+from convoy_example.operator import ChannelScale
+
+def maps(network, images, *, sites, settings):
+    said = capture(network, images, kind=ChannelScale, pick=lambda y: y.mean((1, 2, 3))[:, None])
+    return by_layer(said, title="Mean", column="map", note=f"{len(sites)} sites")
+"""
 
 
 @pytest.fixture
@@ -113,3 +121,23 @@ def test_a_package_without_a_method_says_what_is_missing(
     answer = ask(site_directory, repository, "from backbones import method\nmethod.get('nothing')")
     assert answer.returncode == 1
     assert "UnknownMethodError: json has no METHOD; see CONTRIBUTING.md" in answer.stderr
+
+
+def test_what_it_can_show_is_found_like_any_others(site_directory: Path, repository: Path) -> None:
+    (site_directory / EXAMPLE.name / "maps.py").write_text(MAPS)
+    shutil.copy(EXAMPLE / "__init__.py", site_directory / "of_one_file.py")
+    enter(site_directory, point="of_one_file = of_one_file", package="convoy-of-one-file")
+    answer = ask(
+        site_directory,
+        repository,
+        "import json, sys, torch\n"
+        "from backbones.attention_map import attention_maps, offers\n"
+        "from backbones.build import build\n"
+        "text = 'resnet20_cifar/channel_scale'\n"
+        "known = [offers(text), offers('resnet18/of_one_file')]\n"
+        "network = build(text, classes=10, image_size=32)\n"
+        "(one,) = attention_maps(text, network, torch.randn(2, 3, 32, 32), classes=10)\n"
+        "print(json.dumps([known, one.values.shape, one.title, one.note]))",
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout) == [[True, False], [9, 1], "Mean", "9 sites"]
