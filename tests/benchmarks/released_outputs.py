@@ -132,11 +132,9 @@ def _cases() -> dict[str, Case]:
 
 def _randomise(network: nn.Module, images: torch.Tensor) -> None:
     """Draw what networks start without, and let norms see images so that none loses its signal."""
-    for name, tensor in network.state_dict().items():
-        if name.endswith("gamma") or (tensor.ndim == 1 and name.endswith(".weight")):
-            tensor.uniform_(0.5, 1.5)
-        elif name.endswith("bias"):
-            tensor.normal_(0, 0.1)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            _redraw(name, parameter)
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.momentum = None  # the mean over all batches
@@ -146,14 +144,30 @@ def _randomise(network: nn.Module, images: torch.Tensor) -> None:
     _shift_statistics(network)
 
 
+def _redraw(name: str, parameter: torch.Tensor) -> None:
+    if name.endswith("gamma") or (parameter.ndim == 1 and name.endswith(".weight")):
+        parameter.uniform_(0.5, 1.5)
+    elif name.endswith("bias"):
+        parameter.normal_(0, 0.1)
+    elif "attention" in name:
+        parameter.mul_(0.3)  # sharp attentions switch kernels at the slightest difference
+    elif parameter.ndim > 3 and parameter.shape[-3:].numel() > 1:
+        # what all inputs have in common would drown the rest in deep networks
+        parameter.sub_(parameter.mean((-3, -2, -1), keepdim=True))
+
+
 def _shift_statistics(network: nn.Module) -> None:
     """Make statistics differ from those that the weights would have."""
-    for name, tensor in network.state_dict().items():
-        of_vectors = "attention" in name  # few samples: their statistics would make any noise loud
-        if name.endswith("running_var"):
-            tensor.copy_((torch.rand_like(tensor) + 0.5) * (1 if of_vectors else tensor))
-        elif name.endswith("running_mean") and of_vectors:
-            tensor.normal_(0, 0.1)
+    for name, norm in network.named_modules():
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+            mean, var = norm.running_mean, norm.running_var
+            assert mean is not None
+            assert var is not None
+            if "attention" in name:
+                # few samples, much alike: what sets them apart would make any noise loud
+                var.add_(mean**2)
+                mean.mul_(0.1 * torch.rand_like(mean))
+            var.mul_(0.9 + 0.2 * torch.rand_like(var))
 
 
 def _images(count: int, size: int) -> torch.Tensor:
