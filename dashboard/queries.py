@@ -25,7 +25,6 @@ from convoy.states import RunState
 from convoy.store import Store
 from jobs import studies
 
-_BATCH = 1000
 _LOG_BATCH = 500
 
 
@@ -131,7 +130,7 @@ def leaderboards(store: Store, succeeded: int) -> Mapping[str, Sequence[Group]]:
         succeeded: How many runs have succeeded.
     """
     del succeeded
-    runs = _every(store, Filter(states=(RunState.SUCCEEDED,)))
+    runs = list(store.every(Filter(states=(RunState.SUCCEEDED,))))
     found: dict[str, list[Group]] = {}
     for group in leaderboard(runs):
         found.setdefault(str(group.key["task"]), []).append(group)
@@ -152,13 +151,4 @@ def study_board(store: Store, name: str, counts: tuple[int, ...]) -> Board:
         SpecError: There is no such study.
     """
     del counts
-    return board(studies.get(name), _every(store, Filter()))
-
-
-def _every(store: Store, which: Filter) -> list[Run]:
-    page = listing(store, which, limit=_BATCH, before=None)
-    found = list(page.runs)
-    while page.older is not None:
-        page = listing(store, which, limit=_BATCH, before=page.older)
-        found += page.runs
-    return found
+    return board(studies.get(name), store.every())

@@ -82,7 +82,7 @@ def enqueue(store: Store, *, owner: str, again: bool) -> list[Part]:
         owner: Who submits.
         again: Train with a seed that no earlier call used.
     """
-    seed = repeatable.unused_seed(store, study=STUDY) if again else 0
+    seed = repeatable.unused_seed(store.every(Filter(study=STUDY))) if again else 0
     return repeatable.enqueue(store, plan(owner=owner, seed=seed))
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from convoy import submission
-from convoy.records import Filter, NewRun, Run
+from convoy.records import NewRun, Run
 from convoy.states import RunState
 
 if TYPE_CHECKING:
     from convoy.store import Store
-
-_PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -59,13 +57,9 @@ def enqueue(store: Store, new: Sequence[NewRun]) -> list[Part]:
     return [Part(run, is_new=run.id > newest) for run in runs]
 
 
-def unused_seed(store: Store, *, study: str) -> int:
-    """Return the lowest seed above those of a study's runs, 0 when it has none."""
-    seeds, before = [-1], None
-    while found := store.runs(Filter(study=study), limit=_PAGE, before=before):
-        seeds += [run.spec.get("seed", 0) for run in found]
-        before = found[-1].id
-    return 1 + max(seeds)
+def unused_seed(runs: Iterable[Run]) -> int:
+    """Return the lowest seed above those of some runs, 0 when there are none."""
+    return 1 + max((run.spec.get("seed", 0) for run in runs), default=-1)
 
 
 def _is_to_be_taken_up(run: Run) -> bool:

@@ -93,6 +93,17 @@ def spec_of(study: Study, values: Mapping[str, Any]) -> Spec:
     return read_spec(KIND, {**given, "backbone": backbone, "recipe": recipe})
 
 
+def with_changes(study: Study, values: Mapping[str, Any]) -> Study:
+    """Return a study with the recipe that the user makes of its own.
+
+    Raises:
+        SpecError: A field is unknown or out of range.
+    """
+    spec = spec_of(study, values)
+    recipe = spec.recipe if isinstance(spec, ClassifySpec) else study.recipe
+    return study.model_copy(update={"recipe": recipe})
+
+
 def _fields(study: Study, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values with those of the recipe under `recipe`."""
     if wrong := sorted(_ROW_FIELDS & values.keys()):

@@ -110,7 +110,7 @@ def test_a_new_seed_is_queued_beside_the_old_ones(store: Store) -> None:
     ask(store)
     parts = ask(store, seeds=(0, 1))
     assert [part.is_new for part in parts] == [False, True] * len(KW.rows)
-    assert repeatable.unused_seed(store, study=KW.name) == 2
+    assert repeatable.unused_seed(store.every()) == 2
 
 
 def test_a_row_of_another_study_stands_for_its_twin(store: Store) -> None:

@@ -106,6 +106,14 @@ def test_a_row_without_figures_has_no_verdict() -> None:
     assert verdict(line_of(board(study, [run(1, CONV, 70.5)]), CONV)) == ""
 
 
+def test_a_recipe_that_nobody_knows_is_said() -> None:
+    study = studies.get("condconv-imagenet")
+    facts = {"recipe": study.recipe.name, "recipe_hash": study.recipe.digest()}
+    seen = {"train_samples_seen": 150 * 1_281_024}
+    found = board(study, [run(1, "resnet50/condconv", 78.5, **facts, **seen)])
+    assert verdict(line_of(found, "resnet50/condconv")).endswith(", their recipe not known")
+
+
 def test_runs_of_others_under_the_same_recipe_count() -> None:
     found = board(KW, [run(1, CONV, 70.5, study="mine"), run(2, ONE, 74.0, study="")])
     assert [line.runs for line in found.lines[:2]] == [(2,), (1,)]

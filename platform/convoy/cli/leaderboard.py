@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from convoy.store import Store
     from jobs.studies import Study
 
-BATCH = 1000
-
 
 def leaderboard(
     ctx: typer.Context,
@@ -83,22 +81,20 @@ def leaderboard(
 
 
 def finished_runs(store: Store, *, study: str = "") -> Iterator[Run]:
-    """Read every run that succeeded, a thousand at a time."""
+    """Read every run that succeeded."""
     from convoy.records import Filter
     from convoy.states import RunState
 
-    which, before = Filter(states=(RunState.SUCCEEDED,), study=study), None
-    while found := store.runs(which, limit=BATCH, before=before):
-        yield from found
-        before = found[-1].id
+    return store.every(Filter(states=(RunState.SUCCEEDED,), study=study))
 
 
 def print_study(store: Store, table: Study, *, by: str, sort: str, form: str) -> None:
     """Print the table of a study in one of its forms; an empty one is for people."""
     from convoy.leaderboard import study, study_exports
     from convoy.terminal import ranking, study_ranking
+    from jobs import studies
 
-    board = study.board(table, every_run(store), by=by, sort=sort)
+    board = study.board(table, store.every(), by=by, sort=sort)
     if form == "json":
         say.answer(study_exports.as_json(board))
         return
@@ -114,18 +110,10 @@ def print_study(store: Store, table: Study, *, by: str, sort: str, form: str) ->
     if board.others:
         ranking.draw(board.others, apart=True)
     absent = any(line.state == study.ABSENT for line in board.lines)
-    steps = [f"platform leaderboard --study {table.name} --latex"]
-    say.hint(*([f"platform submit study {table.name} --set data=<folder>"] * absent), *steps)
-
-
-def every_run(store: Store) -> Iterator[Run]:
-    """Read all runs, whatever became of them, a thousand at a time."""
-    from convoy.records import Filter
-
-    before = None
-    while found := store.runs(Filter(), limit=BATCH, before=before):
-        yield from found
-        before = found[-1].id
+    own = table.name not in studies.names()
+    named = f"--file {table.name}.yaml" if own else table.name
+    missing = [f"platform submit study {named} --set data=<folder>"] if absent else []
+    say.hint(*missing, "the same with --latex, --csv, --markdown or --json")
 
 
 def _study(store: Store, name: str) -> Study | None:

@@ -97,10 +97,17 @@ def submit(
         values = read_values(file=None, sets=sets or ())
         variant = submit_study.variant(values, seeds=numbers, asked=asked, wishes=wishes)
         if dry_run:
-            submit_study.preview(table, variant, wishes=wishes, as_json=as_json)
+            submit_study.preview(table, variant, wishes=wishes, file=file, as_json=as_json)
             return
         made = submit_study.enqueue(
-            call, table, variant, wishes=wishes, again=again, quiet=quiet, as_json=as_json
+            call,
+            table,
+            variant,
+            wishes=wishes,
+            file=file,
+            again=again,
+            quiet=quiet,
+            as_json=as_json,
         )
     else:
         asked.refuse(kind)

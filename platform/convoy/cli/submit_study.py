@@ -87,7 +87,9 @@ def find(names: Sequence[str], *, file: Path | None) -> Study:
     return studies.get(names[0])
 
 
-def preview(study: Study, variant: Variant, *, wishes: Wishes, as_json: bool) -> None:
+def preview(
+    study: Study, variant: Variant, *, wishes: Wishes, file: Path | None, as_json: bool
+) -> None:
     """Print the rows with what they cost and what is published; queue nothing."""
     from convoy import study as queueing
     from convoy import submission
@@ -109,7 +111,8 @@ def preview(study: Study, variant: Variant, *, wishes: Wishes, as_json: bool) ->
         say.line(f"{len(planned)} runs: {_kinds([run.kind for run in planned])}")
         say.hint("the same without --dry-run submits them")
     else:
-        say.hint(f"platform submit study {study.name} --set data=<folder> submits them")
+        named = f"--file {file}" if file else study.name
+        say.hint(f"platform submit study {named} --set data=<folder> submits them")
 
 
 def enqueue(
@@ -118,6 +121,7 @@ def enqueue(
     variant: Variant,
     *,
     wishes: Wishes,
+    file: Path | None,
     again: bool,
     quiet: bool,
     as_json: bool,
@@ -125,11 +129,15 @@ def enqueue(
     """Queue what is missing of a study and print what came of it."""
     from convoy import repeatable, submission
     from convoy import study as queueing
+    from convoy.leaderboard.study import members_of
 
     with call.store() as store:
         submission.check_dependencies(store, wishes.after)
         if again:
-            variant = replace(variant, seeds=[repeatable.unused_seed(store, study=study.name)])
+            changed = queueing.with_changes(study, variant.values)
+            members = members_of(changed, store.every())
+            earlier = [run for run in members if run.kind == queueing.KIND]
+            variant = replace(variant, seeds=[repeatable.unused_seed(earlier)])
         parts = repeatable.enqueue(store, queueing.plan(study, variant, wishes=wishes))
         dispatched = any(dispatcher.alive for dispatcher in store.dispatchers())
     runs = [part.run for part in parts]
@@ -140,7 +148,7 @@ def enqueue(
             say.line(str(run.id))
     else:
         _say(study, parts)
-        steps = [f"platform leaderboard --study {study.name}"]
+        steps = [f"platform leaderboard --study {file or study.name}"]
         say.hint(*(steps if dispatched else ["platform up (no dispatcher runs yet)", *steps]))
     return runs
 

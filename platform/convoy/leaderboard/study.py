@@ -94,7 +94,7 @@ def board(study: Study, runs: Iterable[Run], *, by: str = "top1", sort: str = "r
     Raises:
         ConvoyError: `by` or `sort` is unknown.
     """
-    members = [run for run in runs if _counts(run, study)]
+    members = members_of(study, runs)
     groups = leaderboard(members, by=by, sort=sort)
     groups.sort(key=lambda group: not _is_planned(group, study))
     first = groups[0] if groups else None
@@ -108,6 +108,11 @@ def board(study: Study, runs: Iterable[Run], *, by: str = "top1", sort: str = "r
     return Board(study, first, lines, tuple(groups[1:]))
 
 
+def members_of(study: Study, runs: Iterable[Run]) -> list[Run]:
+    """Return the runs that count for a study, measurements of its rows included."""
+    return [run for run in runs if _counts(run, study)]
+
+
 def verdict(line: Line) -> str:
     """Return how a measured value stands to the published one, in a few words."""
     if line.reason:
@@ -116,6 +121,8 @@ def verdict(line: Line) -> str:
         return ""
     noise = {True: " within noise", False: " beyond noise", None: ""}[line.beside.within_noise]
     other = ", other recipe" if line.other_recipe else ""
+    if line.published is not None and not line.published.recipe:
+        other = ", their recipe not known"
     return f"{line.beside.top1_difference:+.2f}{noise}{other}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
@@ -38,6 +38,7 @@ from convoy.store.database import Database, clock_of
 from convoy.store.row import RUN, artifact_of, attempt_of, checkpoint_of, move_of, read_runs
 
 _EVERYTHING = Filter()
+_PAGE = 1000
 
 
 class Reading(Database):
@@ -67,6 +68,17 @@ class Reading(Database):
             query = query.where(runs.c.id < before)
         with self._reading() as connection:
             return self._runs(connection, query)
+
+    def every(self, which: Filter = _EVERYTHING) -> Iterator[Run]:
+        """Yield all runs, newest first, read a page at a time.
+
+        Args:
+            which: What they must be like.
+        """
+        before = None
+        while found := self.runs(which, limit=_PAGE, before=before):
+            yield from found
+            before = found[-1].id
 
     def counts(self) -> Mapping[RunState, int]:
         """Return how many runs are in each state, zeros included."""

@@ -78,6 +78,12 @@ def test_again_trains_with_a_new_seed(command: Any) -> None:
     assert {run["id"] for run in runs} == set(range(7, 13))
 
 
+def test_again_skips_the_seeds_of_rows_that_another_study_queued(command: Any) -> None:
+    command(*SUBMIT)
+    runs = command("submit", "study", "kw-ablation-cells", *ON_DIGITS, "--again", "--json").json()
+    assert {run["spec"]["seed"] for run in runs} == {1}
+
+
 def test_quiet_prints_numbers_alone(command: Any) -> None:
     answer = command(*SUBMIT, "--seeds", "0,1", "--latency", "--quiet")
     assert answer.out.split() == [str(number) for number in range(1, 19)]
@@ -152,6 +158,7 @@ def test_a_study_goes_from_its_file_to_measured_values(command: Any, own: Path) 
     words = ("--set", "recipe.image_size=8", "--set", "train_pct=20")
     queued = command("submit", "study", "--file", str(own), *words)
     assert queued.status == 0, queued.whole
+    assert f"platform leaderboard --study {own}" in queued.err
     answer = command.apart("dispatch", "--launcher", "inline", "--until-idle")
     assert answer.status == 0, answer.whole
     board = command("leaderboard", "--study", str(own))
