@@ -167,9 +167,11 @@ def restore(file: Path) -> tuple[nn.Module, Fit]:
         raise WeightsError(
             f"{file} does not say of which backbone it is; build that, then load the file into it"
         )
-    network = build(
-        said["backbone"], classes=int(said["classes"]), image_size=int(said["image_size"])
-    )
+    try:
+        classes, image_size = int(said["classes"]), int(said["image_size"])
+    except ValueError as error:
+        raise WeightsError(f"{file}: classes and image size are no numbers ({error})") from error
+    network = build(said["backbone"], classes=classes, image_size=image_size)
     return network, load(network, file, backbone=said["backbone"])
 
 
@@ -220,7 +222,10 @@ def _coming_temperature(network: nn.Module, held: str | None) -> float | None:
     if not modules:
         return None
     if held is not None:
-        return float(held)
+        try:
+            return float(held)
+        except ValueError as error:
+            raise WeightsError(f"the file's temperature {held!r} is no number") from error
     present = [module.temperature for module in modules]
     anneal(network, step=_LONG_TRAINED, steps_per_epoch=1)
     last = _temperature(network)

@@ -35,7 +35,8 @@ class ClassifySpec(Spec):
     initial: str = Field(
         default=SCRATCH,
         description="Initial weights: `scratch`, `pretrained` (the library's, of the plain "
-        "network), or a file of weights (.safetensors, .pt, .pth).",
+        "network), or a file of weights (.safetensors, .pt, .pth), ours or as the method's authors "
+        "released it; temperatures follow the method's schedule from its beginning all the same.",
     )
     max_bad_pct: float = Field(
         default=1.0,

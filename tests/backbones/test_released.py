@@ -17,6 +17,18 @@ NETWORKS = every()
 TRAINED_AT = {"kernel_warehouse": 0.0, "odconv": 1.0, "dyconv": 1.0}
 
 
+SOURCES = {
+    "kernel_warehouse": "OSVAI/KernelWarehouse",
+    "odconv": "OSVAI/ODConv",
+    "dyconv": "kaijieshi7/Dynamic-convolution-Pytorch",
+    "dcd": "liyunsheng13/dcd",
+    "weightnet": "megvii-model/WeightNet",
+    "cgc": "XudongLinthu/context-gated-convolution",
+    "condconv": "d-li14/condconv.pytorch",
+    "conv": "this project",
+}
+
+
 def method_of(network: Released) -> str:
     return resolve(network.backbone).methods[0][0]
 
@@ -36,7 +48,7 @@ def test_all_official_networks_are_listed() -> None:
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.backbone)
-def test_a_release_fills_the_network_tensor_by_tensor(network: Released) -> None:
+def test_a_release_fills_the_network_and_its_temperature_is_told(network: Released) -> None:
     ours = build(network.backbone, device="meta")
     given = network.on_meta()
     fit = weights.recognise(ours, given, backbone=network.backbone)
@@ -46,37 +58,10 @@ def test_a_release_fills_the_network_tensor_by_tensor(network: Released) -> None
     assert sorted(targets) == sorted(release.own_state(ours))
     assert fit.tensors == len(network.shapes)
     assert not fit.counters_absent
+    assert fit.source == f"the names of {SOURCES[method_of(network)]}"
     assert sum(value.numel() for value in ours.parameters()) == network.params
-
-
-@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.backbone)
-def test_the_state_of_the_temperature_is_told(network: Released) -> None:
-    fit = weights.recognise(
-        build(network.backbone, device="meta"), network.on_meta(), backbone=network.backbone
-    )
     assert fit.temperature == TRAINED_AT.get(method_of(network))
     assert ("temperature" in str(fit)) is (method_of(network) in TRAINED_AT)
-
-
-@pytest.mark.parametrize(
-    ("source", "backbone"),
-    [
-        ("OSVAI/KernelWarehouse", "resnet18/kernel_warehouse(budget=4)"),
-        ("OSVAI/ODConv", "mobilenetv2_050/odconv(kernels=4)"),
-        ("kaijieshi7/Dynamic-convolution-Pytorch", "resnet18/dyconv"),
-        ("liyunsheng13/dcd", "resnet50/dcd"),
-        ("megvii-model/WeightNet", "shufflenet_v2_weightnet_x1_0/weightnet"),
-        ("XudongLinthu/context-gated-convolution", "resnet50/cgc"),
-        ("d-li14/condconv.pytorch", "mobilenetv2_100/condconv(experts=8)"),
-        ("the names of this project", "tf_efficientnet_cc_b0_4e"),
-    ],
-)
-def test_it_is_said_whose_weights_they_are(source: str, backbone: str) -> None:
-    network = named(backbone)
-    fit = weights.recognise(
-        build(backbone, device="meta"), network.on_meta(), backbone=network.backbone
-    )
-    assert source in fit.source
 
 
 def test_files_of_megengine_may_keep_its_shapes() -> None:

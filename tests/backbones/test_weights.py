@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from backbones import weights
@@ -129,6 +130,13 @@ def test_checkpoints_wrap_weights_in_many_ways(key: str, prefix: str, tmp_path: 
     torch.save({key: state, **extra} if key else state, file)
     fit = weights.load(network, file, backbone=SMALL)
     assert fit.part == key
+    assert torch.equal(says(network), says(other))
+
+
+def test_the_older_of_the_two_formats_is_read(tmp_path: Path) -> None:
+    network, other, file = of_size(SMALL), of_size(SMALL, seed=1), tmp_path / "old.pth"
+    torch.save(other.state_dict(), file, _use_new_zipfile_serialization=False)
+    weights.load(network, file, backbone=SMALL)
     assert torch.equal(says(network), says(other))
 
 
@@ -300,6 +308,17 @@ def test_a_safetensors_file_is_known_by_its_content(tmp_path: Path) -> None:
     other = of_size(SMALL)
     assert weights.load(other, file, backbone=SMALL).written_as == SMALL
     assert torch.equal(says(network), says(other))
+
+
+def test_metadata_without_sense_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "odd.safetensors"
+    tensors = of_size(SMALL).state_dict()
+    save_file(tensors, file, metadata={"backbone": SMALL, "temperature": "warm"})
+    with pytest.raises(WeightsError, match="temperature 'warm'"):
+        weights.load(of_size(SMALL), file, backbone=SMALL)
+    save_file(tensors, file, metadata={"backbone": SMALL, "classes": "ten", "image_size": "32"})
+    with pytest.raises(WeightsError, match="classes and image size"):
+        weights.restore(file)
 
 
 def test_a_file_that_does_not_say_what_it_is_cannot_be_restored(tmp_path: Path) -> None:
