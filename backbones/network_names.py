@@ -39,6 +39,12 @@ def mobilenetv2_torchvision(network: nn.Module) -> Rename:
     )
 
 
+def mobilenetv2_bare(network: nn.Module) -> Rename:
+    """The same with a classifier that has no number, as no dropout stands before it."""
+    usual = mobilenetv2_torchvision(network)
+    return lambda path: path if path.partition(".")[0] == "classifier" else usual(path)
+
+
 def mobilenetv2_flat(network: nn.Module) -> Rename:
     """MobileNetV2 with the layers of a block, activations included, numbered through."""
     return _mobilenetv2(

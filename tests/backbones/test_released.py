@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 import torch
+import torchvision
 
 from backbones import release, weights
 from backbones.build import build
@@ -80,3 +81,13 @@ def test_files_of_megengine_may_keep_its_shapes() -> None:
     assert all(name.endswith("num_batches_tracked") for name in fit.counters_absent)
     filled = ours.get_parameter("stage2.0.block.branch2.0.weight")
     assert torch.equal(filled.flatten(), network.drawn()[name].flatten())
+
+
+def test_a_plain_network_takes_the_weights_of_another_library() -> None:
+    theirs = torchvision.models.mobilenet_v2(weights=None).eval()
+    ours = build("mobilenetv2_100").eval()
+    fit = weights.load(ours, theirs.state_dict(), backbone="mobilenetv2_100")
+    assert "torchvision" in fit.source
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), theirs(x))

@@ -106,6 +106,10 @@ def _cases() -> dict[str, Case]:
                 partial(_kernel_warehouse, f"{folder}/kw{budget}_{network}.json"),
                 f"{network}/kernel_warehouse(budget={b})",
             )
+        make = partial(_kernel_warehouse, f"{folder}/{network}.json")
+        cases[f"plain_{network}"] = Case("KernelWarehouse", make, f"{network}/conv")
+    make = partial(_function, "models", "mobilenetv2_100")
+    cases["od_plain_mobilenetv2_100"] = Case("ODConv", make, "mobilenetv2_100/conv")
     for network in ("resnet18", "resnet50", "mobilenetv2_050", "mobilenetv2_100"):
         for kernels in (1, 4):
             make = partial(_function, "models", f"od_{network}", kernel_num=kernels)

@@ -15,9 +15,8 @@ from backbones.methods.kernel_warehouse.operator import KernelWarehouseConv2d, K
 from backbones.methods.kernel_warehouse.partition import Warehouse, partition
 from backbones.methods.kernel_warehouse.settings import Settings
 from backbones.network_names import (
-    Rename,
     convnext_original,
-    mobilenetv2_torchvision,
+    mobilenetv2_bare,
     unchanged,
 )
 from backbones.release import Entry, Part, Release, Shape, batch_norm, own_state
@@ -67,12 +66,6 @@ def _own_layout(cells: Tensor) -> Tensor:
     return cells.transpose(0, 1)
 
 
-def _mobilenetv2(network: nn.Module) -> Rename:
-    """Its static classifier has no number."""
-    usual = mobilenetv2_torchvision(network)
-    return lambda path: path if path == "classifier" else usual(path)
-
-
 def _shapes(name: str, shape: Shape) -> tuple[Shape, ...]:
     # ConvNeXt's layer scale is a map here, which made it decay in training
     return ((1, *shape, 1, 1),) if name.endswith(".gamma") else (shape,)
@@ -83,7 +76,7 @@ RELEASES = (
         source="OSVAI/KernelWarehouse",
         networks={
             "resnet*": unchanged,
-            "mobilenetv2_*": _mobilenetv2,
+            "mobilenetv2_*": mobilenetv2_bare,
             "convnext_*": convnext_original,
         },
         layers=dict.fromkeys(_LAYERS, _layer),
