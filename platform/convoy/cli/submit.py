@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -93,21 +94,15 @@ def submit(
     asked = submit_study.Asked(again=again, as_published=as_published, latency=latency)
     numbers = read_numbers(seeds)
     if kind == submit_study.STUDY:
-        table = submit_study.find(backbones or (), file=file)
-        values = read_values(file=None, sets=sets or ())
-        variant = submit_study.variant(values, seeds=numbers, asked=asked, wishes=wishes)
-        if dry_run:
-            submit_study.preview(table, variant, wishes=wishes, file=file, as_json=as_json)
-            return
-        made = submit_study.enqueue(
+        made = submit_study.submit(
             call,
-            table,
-            variant,
-            wishes=wishes,
+            backbones or (),
             file=file,
-            again=again,
-            quiet=quiet,
-            as_json=as_json,
+            values=read_values(file=None, sets=sets or ()),
+            seeds=numbers,
+            asked=asked,
+            wishes=wishes,
+            form=submit_study.Form(dry_run=dry_run, quiet=quiet, as_json=as_json),
         )
     else:
         asked.refuse(kind)
@@ -118,11 +113,9 @@ def submit(
             backbones=backbones or (),
             seeds=numbers,
         )
-        if dry_run:
-            _show(new, as_json=as_json)
-            return
-        made = enqueue(call, new, quiet=quiet, as_json=as_json)
-    if wait:
+        show = _show if dry_run else partial(enqueue, call, quiet=quiet)
+        made = show(new, as_json=as_json)
+    if wait and made:
         from convoy.cli.wait import wait_for
 
         wait_for(call, [run.id for run in made], quiet=quiet or as_json)
@@ -166,13 +159,15 @@ def _hint(runs: list[Run], *, dispatched: bool) -> None:
     say.hint(*(steps if dispatched else ["platform up (no dispatcher runs yet)", *steps]))
 
 
-def _show(new: list[NewRun], *, as_json: bool) -> None:
+def _show(new: list[NewRun], *, as_json: bool) -> list[Run]:
+    """Print what would be submitted; submit nothing."""
     from convoy.terminal import preview
 
     found = [preview.look(run) for run in new]
     if as_json:
         say.answer([item.as_json() for item in found])
-        return
+        return []
     for item in found:
         say.line(item.as_text())
     say.hint("the same without --dry-run submits " + ("it" if len(new) == 1 else "them"))
+    return []

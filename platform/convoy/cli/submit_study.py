@@ -49,32 +49,86 @@ class Asked:
                 raise SubmissionError(f"{option} is for studies; {kind} does not know it")
 
 
-def variant(
-    values: Mapping[str, Any], *, seeds: Sequence[int], asked: Asked, wishes: Wishes
-) -> Variant:
-    """Return how the rows shall be run.
+@dataclass(frozen=True)
+class Form:
+    """How the answer of ``platform submit`` looks.
+
+    Attributes:
+        dry_run: Show what would be done, do nothing.
+        quiet: Print the numbers of the runs alone.
+        as_json: Print JSON.
+    """
+
+    dry_run: bool
+    quiet: bool
+    as_json: bool
+
+
+def submit(
+    call: invocation.Invocation,
+    names: Sequence[str],
+    *,
+    file: Path | None,
+    values: Mapping[str, Any],
+    seeds: Sequence[int],
+    asked: Asked,
+    wishes: Wishes,
+    form: Form,
+) -> list[Run]:
+    """Queue what is missing of a study, or show it; print what came of it.
+
+    Args:
+        call: Whose store.
+        names: The study's, unless `file` holds one.
+        file: A study of the user's own.
+        values: What the user sets of spec and recipe.
+        seeds: A run of each row for each.
+        asked: Options that only a study has.
+        wishes: What stands beside the specs.
+        form: Of the answer.
+
+    Returns:
+        The runs, those that were there already included; none in a dry run.
 
     Raises:
-        SubmissionError: Something is said that a study decides itself.
+        SubmissionError: Something is said that a study decides itself, or that it lacks.
+        SpecError: The study or a value is wrong.
     """
-    from convoy.errors import SubmissionError
     from convoy.study import Variant
+
+    _require_own(asked, seeds=seeds, wishes=wishes)
+    study = _find(names, file=file)
+    variant = Variant(values, seeds, as_published=asked.as_published, latency=asked.latency)
+    if form.dry_run:
+        _preview(study, variant, wishes=wishes, file=file, as_json=form.as_json)
+        return []
+    parts, dispatched = _enqueue(call, study, variant, wishes=wishes, again=asked.again)
+    runs = [part.run for part in parts]
+    if form.as_json:
+        say.answer_runs(runs)
+    elif form.quiet:
+        for run in runs:
+            say.line(str(run.id))
+    else:
+        _say(study, parts)
+        steps = [f"platform leaderboard --study {file or study.name}"]
+        say.hint(*(steps if dispatched else ["platform up (no dispatcher runs yet)", *steps]))
+    return runs
+
+
+def _require_own(asked: Asked, *, seeds: Sequence[int], wishes: Wishes) -> None:
+    """Refuse what a study decides itself."""
+    from convoy.errors import SubmissionError
 
     if asked.again and seeds:
         raise SubmissionError("--again chooses the seed; give it or --seeds")
     for option, given in (("--key", wishes.key), ("--study", wishes.study)):
         if given is not None and given != "":
             raise SubmissionError(f"a study has its own keys and name; leave {option} away")
-    return Variant(values, seeds, as_published=asked.as_published, latency=asked.latency)
 
 
-def find(names: Sequence[str], *, file: Path | None) -> Study:
-    """Return the study that is named, or that a file holds.
-
-    Raises:
-        SubmissionError: None, several, or a name and a file were given.
-        SpecError: There is none of that name, or the file is wrong.
-    """
+def _find(names: Sequence[str], *, file: Path | None) -> Study:
+    """Return the study that is named, or that a file holds."""
     from convoy.errors import SubmissionError
     from jobs import studies
 
@@ -87,10 +141,10 @@ def find(names: Sequence[str], *, file: Path | None) -> Study:
     return studies.get(names[0])
 
 
-def preview(
+def _preview(
     study: Study, variant: Variant, *, wishes: Wishes, file: Path | None, as_json: bool
 ) -> None:
-    """Print the rows with what they cost and what is published; queue nothing."""
+    """Print the rows with what they cost and what is published."""
     from convoy import study as queueing
     from convoy import submission
     from convoy.terminal import study as drawing
@@ -115,18 +169,10 @@ def preview(
         say.hint(f"platform submit study {named} --set data=<folder> submits them")
 
 
-def enqueue(
-    call: invocation.Invocation,
-    study: Study,
-    variant: Variant,
-    *,
-    wishes: Wishes,
-    file: Path | None,
-    again: bool,
-    quiet: bool,
-    as_json: bool,
-) -> list[Run]:
-    """Queue what is missing of a study and print what came of it."""
+def _enqueue(
+    call: invocation.Invocation, study: Study, variant: Variant, *, wishes: Wishes, again: bool
+) -> tuple[list[Part], bool]:
+    """Queue what is missing; return all parts, and whether somebody dispatches."""
     from convoy import repeatable, submission
     from convoy import study as queueing
     from convoy.leaderboard.study import members_of
@@ -139,18 +185,7 @@ def enqueue(
             earlier = [run for run in members if run.kind == queueing.KIND]
             variant = replace(variant, seeds=[repeatable.unused_seed(earlier)])
         parts = repeatable.enqueue(store, queueing.plan(study, variant, wishes=wishes))
-        dispatched = any(dispatcher.alive for dispatcher in store.dispatchers())
-    runs = [part.run for part in parts]
-    if as_json:
-        say.answer_runs(runs)
-    elif quiet:
-        for run in runs:
-            say.line(str(run.id))
-    else:
-        _say(study, parts)
-        steps = [f"platform leaderboard --study {file or study.name}"]
-        say.hint(*(steps if dispatched else ["platform up (no dispatcher runs yet)", *steps]))
-    return runs
+        return parts, any(dispatcher.alive for dispatcher in store.dispatchers())
 
 
 def _say(study: Study, parts: Sequence[Part]) -> None:
