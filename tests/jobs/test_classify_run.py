@@ -31,9 +31,11 @@ STEPS_PER_EPOCH = 7  # 120 images in batches of 16
 EVERYTHING: dict[str, Any] = {
     "micro_batch": 8,
     "mixup": 0.2,
+    "mixup_ramp_epochs": 1.5,
     "cutmix": 1.0,
     "dropout": 0.2,
     "drop_path": 0.1,
+    "drop_path_course": "constant",
     "rand_augment": 5,
     "erasing": 0.25,
     "ema": 0.9,
