@@ -187,9 +187,11 @@ def _write(case: Case, arguments: argparse.Namespace) -> None:
     sys.path.insert(0, str(repository))
     torch.manual_seed(0)
     network = case.make(repository)
-    _randomise(network, _images(8, size))
+    seen = _images(8, size)
+    _randomise(network, seen)
     torch.save({"model": network.state_dict()}, into / "released.pth")
-    x = _images(arguments.images, size)
+    # what a network makes of images unlike those that its norms saw may have any size
+    x = seen[: arguments.images]
     torch.save((x, *_single_and_double(network, x)), into / "outputs.pt")
 
 
