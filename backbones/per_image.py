@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from backbones.products import is_plain
 from backbones.sites import Pair, Site
+from backbones.window import Window, Windows
 
-_PART = 2**19
-"""Numbers of kernels (2 MiB in single precision) that are made before they are used."""
-_FEWEST_OUTPUTS = 128
-"""Outputs below which a convolution loses more than the cache gains."""
+_PART = 5 * 2**18
+"""Numbers of kernels (5 MiB in single precision) that are made before they are used."""
+_IMAGES = 8
+"""Images whose kernels are mixed together where outputs come in parts: banks are read for each."""
+_FEWEST_OUTPUTS = 32
+"""Outputs below which a product loses more than the cache gains."""
+_SMALL_MAP = 200
+"""Positions of a map up to which products over unfolded windows are faster than a convolution."""
 
 KernelsOf = Callable[[slice, slice], Tensor]
-"""From images and outputs to their kernels, (images, outputs, C / groups * k * k)."""
+"""From images and outputs to their kernels, (images, outputs, C / groups * k * k) or, in any memory
+order, (images, outputs, C / groups, k, k)."""
 
 
 class Mixing(nn.Module):
@@ -39,47 +46,40 @@ class Mixing(nn.Module):
         return (weights @ bank.flatten(1)).view(-1, *bank.shape[1:])
 
 
-def convolve_in_parts(x: Tensor, kernels_of: KernelsOf, *, site: Site) -> Tensor:
+def convolve_in_parts(x: Tensor, kernels_of: KernelsOf, *, site: Site, unit: int = 1) -> Tensor:
     """Convolve each image with its own kernel, which is made shortly before.
 
-    Without gradients on a CPU the kernels of some outputs of some images come at a time, so that a
-    cache holds them until they are used. Where gradients are recorded all are kept anyway, an
-    accelerator wants large products, and a tracer no loop.
+    Where `is_plain` allows it, the kernels of some outputs of some images come at a time, so that a
+    cache holds them until they are used.
 
     Args:
         x: (N, C, H, W), in either memory format.
         kernels_of: Makes kernels; is asked once for each.
         site: The convolution.
+        unit: Outputs are asked for by whole multiples of this number, or within one multiple of it.
 
     Returns:
         (N, O, H', W'), in the memory format of `x`.
     """
+    window = Window(site.kernel_size, site.stride, site.padding, site.dilation)
     shape = (site.in_channels // site.groups, *site.kernel_size)
-    layout = memory_format(x)
-    if site.kernel_size != (1, 1) and _has_small_map(site):
-        # kernels come in the usual format: what is smaller takes the format of the other
-        x = x.contiguous()
 
-    def maps(images: slice, outputs: slice) -> list[Tensor]:
+    def made(images: slice, outputs: slice) -> Tensor:
         kernels = kernels_of(images, outputs)
-        return _maps(
-            x[images],
-            kernels.view(*kernels.shape[:2], *shape),
-            stride=site.stride,
-            padding=site.padding,
-            dilation=site.dilation,
-            groups=site.groups,
-        )
+        return kernels.view(*kernels.shape[:2], *shape) if kernels.ndim == 3 else kernels
 
-    is_plain = x.device.type == "cpu" and not torch.is_grad_enabled()
-    if torch.compiler.is_compiling() or not is_plain:
-        y = _join(maps(slice(None), slice(None)), dim=0)
-    else:
-        outputs, images = _part(site)
-        some = list(_slices(x.shape[0], images))
-        blocks = _slices(site.out_channels, outputs)
-        y = _join([_join([m for i in some for m in maps(i, o)], dim=0) for o in blocks], dim=1)
-    return y.contiguous(memory_format=layout)
+    layout = memory_format(x)
+    if not is_plain(x):
+        y = _maps(x, made(slice(None), slice(None)), window=window, groups=site.groups)
+        return y.contiguous(memory_format=layout)
+    outputs, images = _part(site, x.shape[0])
+    blocks = _blocks(site.out_channels, outputs, unit=unit)
+    y = _empty(x, site.out_channels, window=window)
+    for some in _slices(x.shape[0], images):
+        windows = Windows(x[some], window)
+        for block in blocks:
+            _fill(y[some, block], windows, made(some, block), groups=site.groups)
+    return y
 
 
 def convolve(
@@ -104,8 +104,13 @@ def convolve(
     Returns:
         (N, O, H', W'), in the memory format of `x`.
     """
-    maps = _maps(x, kernels, stride=stride, padding=padding, dilation=dilation, groups=groups)
-    return _join(maps, dim=0).contiguous(memory_format=memory_format(x))
+    window = Window((kernels.shape[3], kernels.shape[4]), stride, padding, dilation)
+    if is_plain(x):
+        y = _empty(x, kernels.shape[1], window=window)
+        _fill(y, Windows(x, window), kernels, groups=groups)
+        return y
+    y = _maps(x, kernels, window=window, groups=groups)
+    return y.contiguous(memory_format=memory_format(x))
 
 
 def memory_format(x: Tensor) -> torch.memory_format:
@@ -124,31 +129,52 @@ def shape_text(site: Site) -> str:
     )
 
 
-def _maps(
-    x: Tensor, kernels: Tensor, *, stride: Pair, padding: Pair, dilation: Pair, groups: int
-) -> list[Tensor]:
-    """Return the maps of successive images, of one or more each."""
-    is_pointwise = kernels.shape[-2:] == (1, 1) and padding == (0, 0) and groups == 1
-    if is_pointwise and x.shape[0] > 1:
-        return [_pointwise(x[:, :, :: stride[0], :: stride[1]], kernels[..., 0, 0])]
-    if x.device.type == "cpu" and groups == 1 and not torch.compiler.is_compiling():
+def _empty(x: Tensor, outputs: int, *, window: Window) -> Tensor:
+    shape = (x.shape[0], outputs, *window.positions(x))
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format(x))
+
+
+def _fill(y: Tensor, windows: Windows, kernels: Tensor, *, groups: int) -> None:
+    """Write the maps of some images and outputs, by the way that is fastest on a CPU."""
+    window = windows.window
+    if groups > 1:
+        y.copy_(_maps(windows.x, kernels, window=window, groups=groups))
+    elif window.is_point or math.prod(y.shape[2:]) <= _SMALL_MAP:
+        windows.product(kernels, out=y)
+    else:
+        last = memory_format(windows.x) is torch.channels_last
         # many small groups are slow here, and each of these products is large enough by itself
-        return [
-            functional.conv2d(image, kernel, None, stride, padding, dilation)
-            for image, kernel in zip(torch.split(x, 1), kernels.unbind(), strict=True)
-        ]
+        for out, image, kernel in zip(
+            y, torch.split(windows.x, 1), _laid_out(kernels, last), strict=True
+        ):
+            out.copy_(functional.conv2d(image, kernel, None, *window.place)[0])
+
+
+def _maps(x: Tensor, kernels: Tensor, *, window: Window, groups: int) -> Tensor:
+    """Return the maps of all images, by operations that record gradients and can be traced."""
     images, outputs = kernels.shape[:2]
+    if groups == 1 and window.is_point and images > 1:
+        down, right = window.stride
+        return _pointwise(x[:, :, ::down, ::right], kernels[..., 0, 0])
+    if x.device.type == "cpu" and groups == 1 and not torch.compiler.is_compiling():
+        pairs = zip(torch.split(x, 1), kernels.unbind(), strict=True)
+        return torch.cat([functional.conv2d(im, k, None, *window.place) for im, k in pairs])
     # all images side by side as the groups of one convolution
     y = functional.conv2d(
         x.reshape(1, -1, *x.shape[2:]),
         kernels.flatten(0, 1).contiguous(),
         None,
-        stride,
-        padding,
-        dilation,
+        *window.place,
         images * groups,
     )
-    return [y.view(images, outputs, *y.shape[2:])]
+    return y.view(images, outputs, *y.shape[2:])
+
+
+def _laid_out(kernels: Tensor, last: bool) -> Tensor:
+    """Lay (N, O, C, k, k) out as the maps are."""
+    if last:
+        return kernels.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
+    return kernels.contiguous()
 
 
 def _pointwise(x: Tensor, kernels_NOC: Tensor) -> Tensor:
@@ -160,28 +186,27 @@ def _pointwise(x: Tensor, kernels_NOC: Tensor) -> Tensor:
     return (kernels_NOC @ x.flatten(2)).view(*kernels_NOC.shape[:2], height, width)
 
 
-def _fan_in(site: Site) -> int:
-    return math.prod(site.kernel_size) * site.in_channels // site.groups
-
-
-def _has_small_map(site: Site) -> bool:
-    """Whether the map that comes in has fewer numbers than the kernel."""
-    return site.in_channels * math.prod(site.in_size) < site.out_channels * _fan_in(site)
-
-
-def _part(site: Site) -> Pair:
+def _part(site: Site, images: int) -> Pair:
     """Return how many outputs of how many images are made at a time; groups stay together."""
-    fan_in = _fan_in(site)
+    fan_in = math.prod(site.kernel_size) * site.in_channels // site.groups
     outputs = site.out_channels
     if site.groups == 1:
-        blocks = max(1, _PART // (fan_in * _FEWEST_OUTPUTS))
-        outputs = min(outputs, blocks * _FEWEST_OUTPUTS)
+        fitting = _PART // (fan_in * min(images, _IMAGES) * _FEWEST_OUTPUTS)
+        outputs = min(outputs, max(1, fitting) * _FEWEST_OUTPUTS)
     return outputs, max(1, _PART // (outputs * fan_in))
+
+
+def _blocks(count: int, step: int, *, unit: int) -> list[slice]:
+    """Slices of up to `step` that either are multiples of a unit or lie within one."""
+    if step >= unit:
+        return list(_slices(count, step // unit * unit))
+    starts = range(0, count, unit)
+    return [
+        slice(first + part.start, min(first + part.stop, first + unit))
+        for first in starts
+        for part in _slices(unit, step)
+    ]
 
 
 def _slices(count: int, step: int) -> Iterator[slice]:
     return (slice(first, first + step) for first in range(0, count, step))
-
-
-def _join(parts: Sequence[Tensor], *, dim: int) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(tuple(parts), dim=dim)

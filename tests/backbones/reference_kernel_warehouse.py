@@ -132,9 +132,9 @@ def _kernel(alpha: list[Tensor], cells: Tensor, layer: Layer) -> Tensor:
     starts = startup(layer)
     for i, (row, column, p, q) in enumerate(mixtures(layer)):
         start = starts[i]
-        mixed = (alpha[i][:-1].reshape(1, -1, 1) * cells).sum(1)
+        mixed = (alpha[i][:-1] * cells).sum(2)
         if start is not None:
-            mixed = mixed + layer.temperature * cells[:, start]
+            mixed = mixed + layer.temperature * cells[..., start]
         here = torch.zeros(layer.kernel, dtype=torch.float64)
         here[p : p + layer.cell[0], q : q + layer.cell[1], row, column] = 1
         spread = torch.zeros(layer.kernel, dtype=torch.float64)

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from backbones import per_image
 from backbones.build import anneal, build
-from backbones.methods.kernel_warehouse import Settings, operator
+from backbones.methods.kernel_warehouse import Settings
 from backbones.methods.kernel_warehouse.operator import (
     KernelWarehouseConv2d,
     Warehouse,
@@ -34,10 +35,10 @@ def test_one_warehouse_and_whole_cells_are_plain_dynamic_convolution() -> None:
     hidden = attention.act(attention.norm(attention.reduce(x.mean((2, 3)))))
     weights = attention.logits(hidden).softmax(1)[:, :4]
     kernels = module.warehouse.cells
-    assert kernels.shape == (10, 4, 6 * 3 * 3)
+    assert kernels.shape == (10, 6 * 3 * 3, 4)
     wanted = sum(
         weights[:, k, None, None, None]
-        * functional.conv2d(x, kernels[:, k].view(10, 6, 3, 3), padding=1, stride=2)
+        * functional.conv2d(x, kernels[..., k].view(10, 6, 3, 3), padding=1, stride=2)
         for k in range(4)
     )
     assert isinstance(wanted, Tensor)
@@ -174,7 +175,7 @@ def test_initial_weights_are_those_of_the_paper() -> None:
         first = 0
         for layer in mine:
             owned = 2 * layer.attention.mixtures
-            std = warehouse.cells[:, first : first + owned].std().item()
+            std = warehouse.cells[..., first : first + owned].std().item()
             assert std == pytest.approx((2 / (owned * outputs)) ** 0.5, rel=0.02)
             first += owned
         logits = mine[0].attention.logits
@@ -227,10 +228,11 @@ def test_images_in_parts_are_those_of_the_whole_batch(
     module, _ = layer_of(CASES[case], Settings())
     x = torch.randn(5, 8, 6, 6)
     wanted = module.eval()(x)
-    for cached in (1, 2 * module.assembly.size):
-        monkeypatch.setattr(operator, "_CACHED", cached)
+    for part in (1, 200, 5000):
+        monkeypatch.setattr(per_image, "_PART", part)
         with torch.no_grad():
             assert relative_error(module(x), wanted) < 1e-6
+            assert relative_error(module(x[:1]), wanted[:1]) < 1e-6
 
 
 def test_an_exported_layer_takes_any_batch() -> None:

@@ -112,7 +112,7 @@ def test_kernel_warehouse(
         for name, value in taken(state, f"{released}.attention", names).items()
     }
     # the reference takes (cell outputs, n, cell inputs)
-    own["warehouse.cells"] = state[store].flatten(2).permute(1, 0, 2)
+    own["warehouse.cells"] = state[store].flatten(2).permute(1, 2, 0)
     reference = partial(kernel_warehouse.kernel_warehouse, state=own, layer=layer)
     channels = layer.kernel[1] * layer.groups
     assert_equal(network.get_submodule(path), lambda x: reference(x), channels=channels)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
-import torch
 from torch import Tensor, nn
 
 from backbones.methods.kernel_warehouse.partition import Share
+from backbones.products import linear
+
+_ALL = slice(None)
 
 
 class Assembly(nn.Module):
@@ -27,44 +27,39 @@ class Assembly(nn.Module):
         super().__init__()
         site = share.site
         self.grid = (share.positions, share.out_groups, share.in_groups)
-        self.kernel = (site.out_channels, site.in_channels // site.groups, *site.kernel_size)
-        self.size = math.prod(self.kernel)
-        self.is_whole = share.mixtures == 1
+        self.unit = site.out_channels // share.out_groups
+        self.kernel = (site.in_channels // site.groups, *site.kernel_size)
 
-    def forward(self, alpha: Tensor, cells: Tensor) -> Tensor:
+    def forward(self, alpha: Tensor, cells: Tensor, *, outputs: slice = _ALL) -> Tensor:
         """Mix.
 
         Args:
             alpha: (N, mixtures, K) weight of each cell.
-            cells: (cell outputs, K, cell inputs * height * width).
+            cells: (cell outputs, cell inputs * height * width, K).
+            outputs: Which outputs to make: whole multiples of a cell's, or some within one.
 
         Returns:
-            (N, O, C / groups, k, k) kernels, each in channels-last order.
+            (N, outputs, C / groups, k, k) kernels, in the memory order that costs no copy.
         """
-        alpha_NPSQK = alpha.to(cells.dtype).reshape(alpha.shape[0], *self.grid, -1).transpose(1, 2)
-        if torch.is_grad_enabled() and (alpha.requires_grad or cells.requires_grad):
-            mixed_NPoSQi = _in_one_product(alpha_NPSQK, cells)
-        else:
-            mixed_NPoSQi = _by_outputs(alpha_NPSQK, cells)
-        outputs, inputs, height, width = self.kernel
-        if self.is_whole:
-            return mixed_NPoSQi.reshape(-1, *self.kernel)
-        by_position = mixed_NPoSQi.reshape(-1, outputs, height, width, inputs)
-        return by_position.permute(0, 1, 4, 2, 3)
+        groups, within = self._place(outputs)
+        alpha_NSPQK = alpha.to(cells.dtype).view(alpha.shape[0], *self.grid, -1)[:, :, groups]
+        cells_oiK = cells[within]
+        rows, columns = alpha_NSPQK.flatten(0, 3), cells_oiK.flatten(0, 1)
+        images, positions, out_groups, in_groups, _ = alpha_NSPQK.shape
+        made = out_groups * cells_oiK.shape[0]
+        if out_groups == in_groups == 1 and images == 1:
+            return linear(columns, rows).view(1, made, *self.kernel)
+        mixed_NSPQoi = linear(rows, columns).view(*alpha_NSPQK.shape[:4], *cells_oiK.shape[:2])
+        mixed_NPoSQi = mixed_NSPQoi.permute(0, 2, 4, 1, 3, 5)
+        if positions == 1:
+            return mixed_NPoSQi.reshape(images, made, *self.kernel)
+        channels, *size = self.kernel
+        return mixed_NPoSQi.reshape(images, made, *size, channels).permute(0, 1, 4, 2, 3)
 
-
-def _by_outputs(alpha_NPSQK: Tensor, cells_oKi: Tensor) -> Tensor:
-    """One product for each output of a cell: the result is in kernel order where N and P are 1."""
-    images, groups, positions, in_groups, _ = alpha_NPSQK.shape
-    rows = alpha_NPSQK.reshape(1, -1, cells_oKi.shape[1])
-    mixed = torch.bmm(rows.expand(len(cells_oKi), -1, -1), cells_oKi)
-    mixed_oNPSQi = mixed.view(len(mixed), images, groups, positions, in_groups, -1)
-    return mixed_oNPSQi.permute(1, 2, 0, 3, 4, 5)
-
-
-def _in_one_product(alpha_NPSQK: Tensor, cells_oKi: Tensor) -> Tensor:
-    """All outputs in one product, whose gradient needs no sum over products as large as itself."""
-    cells_Koi = cells_oKi.transpose(0, 1)
-    mixed = alpha_NPSQK.flatten(0, 3) @ cells_Koi.flatten(1)
-    mixed_NPSQoi = mixed.view(*alpha_NPSQK.shape[:4], *cells_Koi.shape[1:])
-    return mixed_NPSQoi.permute(0, 1, 4, 2, 3, 5)
+    def _place(self, outputs: slice) -> tuple[slice, slice]:
+        """Return which groups of outputs, and which outputs of their cells."""
+        first, last, _ = outputs.indices(self.grid[1] * self.unit)
+        group = first // self.unit
+        if last - first >= self.unit:
+            return slice(group, last // self.unit), _ALL
+        return slice(group, group + 1), slice(first - group * self.unit, last - group * self.unit)

@@ -10,7 +10,6 @@ it.
 
 from __future__ import annotations
 
-import abc
 import math
 from collections.abc import Sequence
 
@@ -22,11 +21,8 @@ from backbones.methods.kernel_warehouse import partition as plans
 from backbones.methods.kernel_warehouse.assembly import Assembly
 from backbones.methods.kernel_warehouse.attention import Attention
 from backbones.methods.kernel_warehouse.settings import Settings
-from backbones.per_image import convolve
+from backbones.per_image import convolve_in_parts
 from backbones.sites import Site
-
-_CACHED = 2**20
-"""Numbers of assembled kernels (4 MiB in single precision) that are made before they are used."""
 
 
 class Warehouse(nn.Module):
@@ -37,8 +33,8 @@ class Warehouse(nn.Module):
         settings: The method's settings.
 
     Attributes:
-        cells: (cell outputs, n, cell inputs * height * width). Outputs stand first so that one
-            product over all of them leaves kernels in channels-last order without a copy; three
+        cells: (cell outputs, cell inputs * height * width, n). A number of all cells lies together,
+            so that one product serves any number of mixtures at the full rate of the memory; three
             dimensions, because a change of memory format of the network takes four for a map.
         temperature: Weight of the start-up assignment in the attention of every layer that uses
             these cells, 0 to 1.
@@ -48,7 +44,7 @@ class Warehouse(nn.Module):
         super().__init__()
         cell = part.cell
         self.cells = nn.Parameter(
-            torch.empty(cell.out_channels, part.cells, cell.size // cell.out_channels)
+            torch.empty(cell.out_channels, cell.size // cell.out_channels, part.cells)
         )
         self.temperature = 0.0
         self.initial_temperature = settings.temperature if settings.startup != "none" else 0.0
@@ -62,7 +58,7 @@ class Warehouse(nn.Module):
         with torch.no_grad():
             for first, count in self._owned:
                 std = math.sqrt(2 / max(count * self._fan_out, 1))
-                self.cells[:, first : first + count].normal_(0, std)
+                self.cells[..., first : first + count].normal_(0, std)
 
     def anneal(self, *, step: int, steps_per_epoch: int) -> None:
         """Set the temperature of a training step, before its forward pass.
@@ -83,7 +79,7 @@ class Warehouse(nn.Module):
         return " x ".join(map(str, self.cells.shape))
 
 
-class _Layer(nn.Module, abc.ABC):
+class _Layer(nn.Module):
     """What convolution and linear layer share: kernels from the pooled input."""
 
     def __init__(
@@ -101,27 +97,10 @@ class _Layer(nn.Module, abc.ABC):
         alpha: Tensor = self.attention(pooled, temperature=self.warehouse.temperature)
         return alpha
 
-    def kernels(self, alpha: Tensor) -> Tensor:
-        """Return (N, O, C / groups, k, k) for (N, mixtures, n)."""
-        kernels: Tensor = self.assembly(alpha, self.warehouse.cells)
+    def kernels(self, alpha: Tensor, *, outputs: slice = slice(None)) -> Tensor:
+        """Return (N, outputs, C / groups, k, k) for (N, mixtures, n)."""
+        kernels: Tensor = self.assembly(alpha, self.warehouse.cells, outputs=outputs)
         return kernels
-
-    def apply_kernels(self, x: Tensor, alpha: Tensor) -> Tensor:
-        """Apply (N, mixtures, n) weights of cells to (N, ...) inputs.
-
-        Kernels are made for as many images at a time as a cache can hold. Where gradients are
-        recorded all are kept anyway, an accelerator wants large products, and a tracer no loop.
-        """
-        images = max(1, _CACHED // self.assembly.size)
-        is_plain = x.device.type == "cpu" and not torch.is_grad_enabled()
-        if torch.compiler.is_compiling() or not is_plain or x.shape[0] <= images:
-            return self.product(x, self.kernels(alpha))
-        parts = zip(torch.split(x, images), torch.split(alpha, images), strict=True)
-        return torch.cat([self.product(some, self.kernels(weights)) for some, weights in parts])
-
-    @abc.abstractmethod
-    def product(self, x: Tensor, kernels: Tensor) -> Tensor:
-        """Apply (N, O, C / groups, k, k) kernels to (N, ...) inputs."""
 
     def extra_repr(self) -> str:
         """Show the shape of the layer."""
@@ -137,19 +116,13 @@ class KernelWarehouseConv2d(_Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, O, H', W'); kernels depend on the mean of x over positions."""
-        y = self.apply_kernels(x, self.attend(x.mean((2, 3))))
-        return y if self.bias is None else y + self.bias.to(y.dtype).view(-1, 1, 1)
+        alpha = self.attend(x.mean((2, 3)))
 
-    def product(self, x: Tensor, kernels: Tensor) -> Tensor:
-        """Convolve (N, C, H, W)."""
-        return convolve(
-            x,
-            kernels,
-            stride=self.site.stride,
-            padding=self.site.padding,
-            dilation=self.site.dilation,
-            groups=self.site.groups,
-        )
+        def kernels(images: slice, outputs: slice) -> Tensor:
+            return self.kernels(alpha[images], outputs=outputs)
+
+        y = convolve_in_parts(x, kernels, site=self.site, unit=self.assembly.unit)
+        return y if self.bias is None else y + self.bias.to(y.dtype).view(-1, 1, 1)
 
 
 class KernelWarehouseLinear(_Layer):
@@ -158,12 +131,10 @@ class KernelWarehouseLinear(_Layer):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, ..., C) to (N, ..., O); matrices depend on the mean of x over the tokens."""
         tokens = x.unsqueeze(1) if x.ndim == 2 else x.flatten(1, -2)
-        y = self.apply_kernels(tokens, self.attend(tokens.mean(1))).view(*x.shape[:-1], -1)
+        alpha = self.attend(tokens.mean(1))
+        y = tokens @ self.kernels(alpha).flatten(2).transpose(1, 2)
+        y = y.view(*x.shape[:-1], -1)
         return y if self.bias is None else y + self.bias.to(y.dtype)
-
-    def product(self, x: Tensor, kernels: Tensor) -> Tensor:
-        """Multiply (N, tokens, C)."""
-        return x @ kernels.flatten(2).transpose(1, 2)
 
 
 def plan(sites: Sequence[Site], settings: Settings) -> Replacements:

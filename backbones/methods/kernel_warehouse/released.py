@@ -63,7 +63,7 @@ def _released_shape(part: Warehouse) -> Shape:
 
 def _own_layout(cells: Tensor) -> Tensor:
     """Put (n, cell outputs, ...) into the order of `Warehouse.cells`."""
-    return cells.transpose(0, 1)
+    return cells.movedim(0, -1)
 
 
 def _shapes(name: str, shape: Shape) -> tuple[Shape, ...]:
