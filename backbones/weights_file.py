@@ -18,7 +18,7 @@ from torch import Tensor
 
 from backbones.errors import WeightsError
 
-_PARTS = ("ema", "network", "model_ema", "state_dict_ema", "model", "state_dict")
+_PARTS = ("ema", "network", "model_ema", "state_dict_ema", "model", "state_dict", "module")
 """Under which keys checkpoints keep weights; an average before what it is an average of."""
 _PREFIXES = ("module.", "_orig_mod.")
 """What wrappers for several devices and compilers put before every name."""
