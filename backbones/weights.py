@@ -7,6 +7,7 @@ runs at the end of the method's schedule, while ours says in its metadata where 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -222,13 +223,20 @@ def _coming_temperature(network: nn.Module, held: str | None) -> float | None:
     if not modules:
         return None
     if held is not None:
-        try:
-            return float(held)
-        except ValueError as error:
-            raise WeightsError(f"the file's temperature {held!r} is no number") from error
+        return _number(held)
     present = [module.temperature for module in modules]
     anneal(network, step=_LONG_TRAINED, steps_per_epoch=1)
     last = _temperature(network)
     for module, temperature in zip(modules, present, strict=True):
         module.temperature = temperature
     return last
+
+
+def _number(held: str) -> float:
+    try:
+        temperature = float(held)
+    except ValueError:
+        temperature = math.nan
+    if not (math.isfinite(temperature) and temperature >= 0):
+        raise WeightsError(f"the file's temperature {held!r} is no number from 0 on")
+    return temperature

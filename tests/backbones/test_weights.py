@@ -313,9 +313,10 @@ def test_a_safetensors_file_is_known_by_its_content(tmp_path: Path) -> None:
 def test_metadata_without_sense_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "odd.safetensors"
     tensors = of_size(SMALL).state_dict()
-    save_file(tensors, file, metadata={"backbone": SMALL, "temperature": "warm"})
-    with pytest.raises(WeightsError, match="temperature 'warm'"):
-        weights.load(of_size(SMALL), file, backbone=SMALL)
+    for text in ("warm", "nan", "-1"):
+        save_file(tensors, file, metadata={"backbone": SMALL, "temperature": text})
+        with pytest.raises(WeightsError, match=f"temperature '{text}'"):
+            weights.load(of_size(SMALL), file, backbone=SMALL)
     save_file(tensors, file, metadata={"backbone": SMALL, "classes": "ten", "image_size": "32"})
     with pytest.raises(WeightsError, match="classes and image size"):
         weights.restore(file)
