@@ -77,6 +77,7 @@ def layer_of(sites: tuple[Site, ...], settings: Settings) -> tuple[KernelWarehou
         cells=part.cells,
         first=share.first,
         budget=settings.budget,
+        apart=settings.sharing == "none",
         stride=found.stride[0],
         padding=found.padding[0],
         dilation=found.dilation[0],

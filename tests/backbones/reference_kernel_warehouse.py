@@ -22,6 +22,7 @@ class Layer:
         cells: Cells in the warehouse.
         first: First cell that the layer owns.
         budget: Cells per mixture.
+        apart: Whether each mixture draws on the cells of its own alone.
         stride: Of the convolution, both ways.
         padding: Of the convolution, both ways.
         dilation: Of the convolution, both ways.
@@ -39,6 +40,7 @@ class Layer:
     padding: int = 0
     dilation: int = 1
     groups: int = 1
+    apart: bool = False
     temperature: float = 0.0
     training: bool = True
 
@@ -92,7 +94,7 @@ def _logits(pooled: Tensor, state: Mapping[str, Tensor], layer: Layer) -> Tensor
     count = len(mixtures(layer))
     if "attention.logits.weight" in state:
         flat = hidden @ state["attention.logits.weight"].T + state["attention.logits.bias"]
-        return flat.reshape(len(pooled), count, layer.cells + 1)
+        return flat.reshape(len(pooled), count, -1)
     return _far_logits(hidden, state, layer)
 
 
@@ -132,7 +134,9 @@ def _kernel(alpha: list[Tensor], cells: Tensor, layer: Layer) -> Tensor:
     starts = startup(layer)
     for i, (row, column, p, q) in enumerate(mixtures(layer)):
         start = starts[i]
-        mixed = (alpha[i][:-1] * cells).sum(2)
+        count = int(layer.budget)
+        drawn = cells[..., i * count : (i + 1) * count] if layer.apart else cells
+        mixed = (alpha[i][:-1] * drawn).sum(2)
         if start is not None:
             mixed = mixed + layer.temperature * cells[..., start]
         here = torch.zeros(layer.kernel, dtype=torch.float64)

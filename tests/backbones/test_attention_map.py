@@ -87,6 +87,19 @@ def test_half_of_the_mixtures_of_a_half_warehouse_start_from_nothing() -> None:
         assert sorted(set(one.values.sum(1))) == [0, 1]
 
 
+def test_mixtures_with_cells_of_their_own_stand_on_a_diagonal_of_blocks() -> None:
+    text = f"{WAREHOUSES}(budget=2,sharing=none)"
+    maps = look(text, small(text), torch.randn(2, 3, 16, 16))
+    own = np.repeat(np.eye(9, dtype=bool), 2, axis=1)
+    for startup, attention in zip(maps[::2], maps[1::2], strict=True):
+        assert attention.values.shape == startup.values.shape
+        if attention.values.shape == (9, 18):
+            assert (attention.values != 0)[own].all()
+            assert not attention.values[~own].any()
+            assert not startup.values[~own].any()
+    assert sum(attention.values.shape == (9, 18) for attention in maps[1::2]) > 10
+
+
 def alpha_by_hand(network: nn.Module, images: Tensor) -> Tensor:
     """The attention of one layer in float64, image by image and row by row, from what comes in."""
     arrived: list[Tensor] = []

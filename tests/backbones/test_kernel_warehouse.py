@@ -16,7 +16,7 @@ from backbones.methods.kernel_warehouse.operator import (
 )
 from tests.backbones.closeness import assert_equals_reference, relative_error
 from tests.backbones.kernel_warehouse_layers import CASES, PLAIN_3X3, layer_of, shake, site
-from tests.backbones.reference_kernel_warehouse import Layer, kernel_warehouse
+from tests.backbones.reference_kernel_warehouse import Layer, kernel_warehouse, mixtures
 
 
 def compare(
@@ -62,6 +62,24 @@ def test_every_budget_and_temperature_equals_its_reference(
     state = {name: value.detach() for name, value in module.state_dict().items()}
     expected = kernel_warehouse(x, state, replace(wanted, temperature=1.0))
     assert relative_error(module(x), expected) < 1e-10
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.3])
+@pytest.mark.parametrize("budget", [1, 3])
+@pytest.mark.parametrize("case", ["3x3", "1x1", "depthwise", "wider than its cells"])
+def test_mixtures_that_share_nothing_equal_their_reference(
+    case: str, budget: float, temperature: float
+) -> None:
+    module, wanted = layer_of(
+        CASES[case], Settings(budget=budget, sharing="none", cell_out_ratio=0.5, cell_in_ratio=0.5)
+    )
+    module.double()
+    assert module.attention.logits.out_features == len(mixtures(wanted)) * (budget + 1)
+    x = torch.randn(3, 8, 6, 5, dtype=torch.float64)
+    compare(module, wanted, x, temperature=temperature)
+    whole = module.eval()(x)
+    with torch.no_grad():
+        assert relative_error(module(x), whole) < 1e-10
 
 
 def test_compressed_far_logits_equal_their_reference() -> None:

@@ -91,6 +91,8 @@ def test_gradients_reach_every_parameter(budget: float) -> None:
         {"startup": "one_to_two", "budget": 0.5},
         {"startup": "none"},
         {"sharing": "layer"},
+        {"sharing": "none"},
+        {"sharing": "none", "startup": "all_to_one", "budget": 2},
         {"partition": False},
         {"cell_out_ratio": 0.5, "cell_in_ratio": 0.5},
         {"far_ratio": 0.5},

@@ -152,6 +152,16 @@ def test_several_cells_a_mixture_need_a_budget_of_two() -> None:
     check("resnet18/kernel_warehouse(budget=2,startup=several_to_one)")
 
 
+def test_cells_of_ones_own_are_there_for_every_mixture_and_lent_to_none() -> None:
+    for settings, fault in (
+        ("budget=0.5", "sharing=none gives each mixture cells of its own.*would do|fit"),
+        ("startup=one_to_two", "sharing=none does not allow"),
+    ):
+        with pytest.raises(SettingError, match=fault):
+            check(f"resnet18/kernel_warehouse(sharing=none,{settings})")
+    check("resnet18/kernel_warehouse(sharing=none,budget=2)")
+
+
 def test_own_warehouses_and_whole_kernels() -> None:
     taken = sites("resnet18")
     own = partition(taken, Settings(layout="resnet", sharing="layer"))

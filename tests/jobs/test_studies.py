@@ -46,6 +46,7 @@ COUNTS = {
     "resnet18/kernel_warehouse(cell_out_ratio=0.5,cell_in_ratio=0.5)": 14_229_596,
     "resnet18/kernel_warehouse(partition=false)": 11_777_580,
     "resnet18/kernel_warehouse(sharing=layer)": 11_805_134,
+    "resnet18/kernel_warehouse(sharing=none)": 11_782_094,
     "resnet18/kernel_warehouse(startup=all_to_one)": 11_932_148,
     "resnet18/kernel_warehouse(startup=none)": 11_932_148,
     "resnet18/kernel_warehouse(startup=one_to_two)": 11_932_148,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
-from backbones.methods.kernel_warehouse.partition import Share
+from backbones.methods.kernel_warehouse.partition import Share, Warehouse
 from backbones.products import linear
 
 _ALL = slice(None)
@@ -19,22 +20,25 @@ class Assembly(nn.Module):
 
     Args:
         share: The layer's part of the warehouse.
+        warehouse: The warehouse as planned.
     """
 
     cost_kind = "assembly"
 
-    def __init__(self, share: Share) -> None:
+    def __init__(self, share: Share, warehouse: Warehouse) -> None:
         super().__init__()
         site = share.site
         self.grid = (share.positions, share.out_groups, share.in_groups)
         self.unit = site.out_channels // share.out_groups
+        self.is_shared = warehouse.reach == warehouse.cells
         self.kernel = (site.in_channels // site.groups, *site.kernel_size)
 
     def forward(self, alpha: Tensor, cells: Tensor, *, outputs: slice = _ALL) -> Tensor:
         """Mix.
 
         Args:
-            alpha: (N, mixtures, K) weight of each cell.
+            alpha: (N, mixtures, K) weight of each cell; where mixtures share none, (N, mixtures, b)
+                of the b cells of each, which lie one mixture after the other among the K.
             cells: (cell outputs, cell inputs * height * width, K).
             outputs: Which outputs to make: whole multiples of a cell's, or some within one.
 
@@ -44,12 +48,16 @@ class Assembly(nn.Module):
         groups, within = self._place(outputs)
         alpha_NSPQK = alpha.to(cells.dtype).view(alpha.shape[0], *self.grid, -1)[:, :, groups]
         cells_oiK = cells[within]
-        rows, columns = alpha_NSPQK.flatten(0, 3), cells_oiK.flatten(0, 1)
         images, positions, out_groups, in_groups, _ = alpha_NSPQK.shape
         made = out_groups * cells_oiK.shape[0]
-        if out_groups == in_groups == 1 and images == 1:
-            return linear(columns, rows).view(1, made, *self.kernel)
-        mixed_NSPQoi = linear(rows, columns).view(*alpha_NSPQK.shape[:4], *cells_oiK.shape[:2])
+        if self.is_shared and out_groups == in_groups == 1 and images == 1:
+            rows = alpha_NSPQK.flatten(0, 3)
+            return linear(cells_oiK.flatten(0, 1), rows).view(1, made, *self.kernel)
+        if self.is_shared:
+            mixed_NSPQoi = _of_all(alpha_NSPQK, cells_oiK)
+        else:
+            cells_oiSPQK = cells_oiK.view(*cells_oiK.shape[:2], *self.grid, -1)
+            mixed_NSPQoi = _of_own(alpha_NSPQK, cells_oiSPQK[:, :, :, groups])
         mixed_NPoSQi = mixed_NSPQoi.permute(0, 2, 4, 1, 3, 5)
         if positions == 1:
             return mixed_NPoSQi.reshape(images, made, *self.kernel)
@@ -63,3 +71,17 @@ class Assembly(nn.Module):
         if last - first >= self.unit:
             return slice(group, last // self.unit), _ALL
         return slice(group, group + 1), slice(first - group * self.unit, last - group * self.unit)
+
+
+def _of_all(alpha_NSPQK: Tensor, cells_oiK: Tensor) -> Tensor:
+    mixed = linear(alpha_NSPQK.flatten(0, 3), cells_oiK.flatten(0, 1))
+    return mixed.view(*alpha_NSPQK.shape[:4], *cells_oiK.shape[:2])
+
+
+def _of_own(alpha_NSPQK: Tensor, cells_oiSPQK: Tensor) -> Tensor:
+    """One product for each mixture."""
+    alpha_MNK = alpha_NSPQK.permute(1, 2, 3, 0, 4).flatten(0, 2)
+    cells_MKoi = cells_oiSPQK.permute(2, 3, 4, 5, 0, 1).flatten(0, 2)
+    mixed = torch.bmm(alpha_MNK, cells_MKoi.flatten(2))
+    grid = alpha_NSPQK.shape[1:4]
+    return mixed.view(*grid, alpha_NSPQK.shape[0], *cells_MKoi.shape[2:]).permute(3, 0, 1, 2, 4, 5)

@@ -33,7 +33,7 @@ class Attention(nn.Module):
 
     def __init__(self, share: Share, warehouse: Warehouse, settings: Settings) -> None:
         super().__init__()
-        self.mixtures, self.cells = share.mixtures, warehouse.cells
+        self.mixtures, self.cells = share.mixtures, warehouse.reach
         with_layer_norm = settings.attention_norm == "layer"
         self.reduce = nn.Linear(share.site.in_channels, share.hidden, bias=with_layer_norm)
         self.norm = nn.LayerNorm(share.hidden) if with_layer_norm else SampleNorm(share.hidden)
@@ -41,7 +41,12 @@ class Attention(nn.Module):
         self.logits = _logits(share, warehouse, settings)
         self.normalise = _NORMALISE[settings.attention]
         self.register_buffer("startup", torch.empty(self.mixtures, self.cells), persistent=False)
-        self._entries = assignment(share, warehouse, settings)
+        # where nothing is shared, a mixture counts the cells of its own from 0
+        own = 0 if warehouse.reach == warehouse.cells else warehouse.reach
+        self._entries = [
+            (mixture, cell - mixture * own, weight)
+            for mixture, cell, weight in assignment(share, warehouse, settings)
+        ]
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -130,9 +135,9 @@ class FarLogits(nn.Module):
 
 
 def _logits(share: Share, warehouse: Warehouse, settings: Settings) -> nn.Module:
-    if settings.basis_ratio < 1 and warehouse.cells > share.owned:
+    if settings.basis_ratio < 1 and warehouse.reach > share.owned:
         return FarLogits(share, cells=warehouse.cells, ratio=settings.basis_ratio)
-    return nn.Linear(share.hidden, share.mixtures * (warehouse.cells + 1))
+    return nn.Linear(share.hidden, share.mixtures * (warehouse.reach + 1))
 
 
 def contrasting(z: Tensor) -> Tensor:

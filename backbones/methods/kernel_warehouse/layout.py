@@ -172,7 +172,7 @@ def _group(site: Site, entrances: set[str], settings: Settings) -> Group:
         group = Group(site.stage - (site.name in entrances), _kind(site, settings))
         if settings.layout == "convnext" and settings.stage3 == "split" and site.stage == 2:
             group = replace(group, part=str(site.block // 3))
-    if settings.sharing == "layer":
+    if settings.sharing != "stage":
         return replace(group, part=site.name)
     if not settings.partition:
         return _of_shape(group, site)

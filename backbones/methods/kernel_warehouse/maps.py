@@ -58,6 +58,11 @@ def _startup(part: Warehouse, settings: Settings) -> Map:
 
 def _attention(part: Warehouse, attentions: Mapping[str, Tensor], temperature: float) -> Map:
     alpha_NMK = torch.cat([attentions[share.site.name] for share in part.shares], dim=1)
+    if part.reach < part.cells:
+        # each mixture weighs cells of its own, which lie one mixture after the other
+        images, mixtures, reach = alpha_NMK.shape
+        apart = torch.eye(mixtures)[None, :, :, None] * alpha_NMK[:, :, None, :]
+        alpha_NMK = apart.view(images, mixtures, mixtures * reach)
     mean, spread = over_images(alpha_NMK)
     note = f"temperature {temperature:.3g}"
     return Map(part.name, "Attention (alpha)", *_axes(part), mean, spread=spread, note=note)

@@ -89,11 +89,11 @@ class _Layer(nn.Module):
         self.site = share.site
         self.warehouse = warehouse
         self.attention = Attention(share, part, settings)
-        self.assembly = Assembly(share)
+        self.assembly = Assembly(share, part)
         self.bias = nn.Parameter(torch.zeros(share.site.out_channels)) if share.site.bias else None
 
     def attend(self, pooled: Tensor) -> Tensor:
-        """Return (N, mixtures, n), the weight of each cell, for (N, C) means of the input."""
+        """Return (N, mixtures, n), the weight of each cell in reach, for (N, C) means."""
         alpha: Tensor = self.attention(pooled, temperature=self.warehouse.temperature)
         return alpha
 

@@ -71,6 +71,8 @@ class Warehouse:
         cell: Shape of each cell.
         budget: Cells per mixture (b) of this warehouse.
         cells: Number of cells (n); the dummy cell is not counted.
+        reach: Cells that one mixture weighs: all of them, or where nothing is shared the b cells of
+            its own, which lie one mixture after the other.
         shares: Its layers, in the order in which they stand in the network.
     """
 
@@ -78,6 +80,7 @@ class Warehouse:
     cell: Cell
     budget: float
     cells: int
+    reach: int
     shares: tuple[Share, ...]
 
     @property
@@ -157,7 +160,8 @@ def _warehouse(group: layout.Group, sites: Sequence[Site], settings: Settings) -
     cells = max(int(sum(share.mixtures for share in shares) * rule.budget), 1)
     if first != cells:
         raise _Unservable(f"warehouse {group} has {cells} cells but its layers own {first}")
-    return Warehouse(str(group), cell, rule.budget, cells, tuple(shares))
+    reach = int(rule.budget) if settings.sharing == "none" else cells
+    return Warehouse(str(group), cell, rule.budget, cells, reach, tuple(shares))
 
 
 def _cell(sites: Sequence[Site], rule: layout.CellRule, settings: Settings) -> Cell:
@@ -193,6 +197,12 @@ def _require_servable(share: Share, rule: layout.CellRule, settings: Settings) -
         raise _Unservable(
             f"{share.site.name} has {share.mixtures} mixtures and owns {share.owned} cells, but "
             f"the start-up assignment hands out {len(diagonal(share.mixtures, rule.budget))}"
+        )
+    if settings.sharing == "none" and rule.budget < 1:
+        raise _Unservable("sharing=none gives each mixture cells of its own, one at least")
+    if settings.sharing == "none" and settings.startup == "one_to_two":
+        raise _Unservable(
+            "startup=one_to_two lends a cell to a second mixture, which sharing=none does not allow"
         )
     if settings.startup == "several_to_one" and rule.budget < 2:
         raise _Unservable(

@@ -73,9 +73,10 @@ class Settings(MethodSettings):
         description="Cells that each mixture starts from (beta): one of its own, all, every one of "
         "its own, one for two mixtures, none.",
     )
-    sharing: Literal["stage", "layer"] = Field(
+    sharing: Literal["stage", "layer", "none"] = Field(
         "stage",
-        description="Layers that share a warehouse: those of a stage, or each layer has its own.",
+        description="What draws on the same cells: the layers of a stage, the mixtures of a "
+        "layer, or nothing, so that each mixture has b cells of its own (our reading of none).",
     )
     partition: bool = Field(
         True,

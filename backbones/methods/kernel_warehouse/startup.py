@@ -25,7 +25,9 @@ def _one_to_one(share: Share, warehouse: Warehouse) -> Iterable[Entry]:
 
 
 def _all_to_one(share: Share, warehouse: Warehouse) -> Iterable[Entry]:
-    """Every cell with equal weight (the weight is our choice)."""
+    """Every cell in reach with equal weight (the weight is our choice)."""
+    if warehouse.reach < warehouse.cells:
+        return _several_to_one(share, warehouse)
     weight = 1 / warehouse.cells
     return ((i, j, weight) for i in range(share.mixtures) for j in range(warehouse.cells))
 
