@@ -32,8 +32,11 @@ def test_a_release_for_other_classes_fills_all_but_the_classifier(
     network = make_network(spec, classes=10, device="cpu")
     fresh = make_network(spec.derive(initial="scratch"), classes=10, device="cpu")
     given = named(BACKBONE).drawn()
-    stem = network.get_parameter("conv_stem.warehouse.cells")
-    assert torch.equal(stem[:, 2], given["warehouse_manager.weights.0"][2].flatten(1))
+    for ours, theirs in {
+        "bn1.weight": "features.0.1.weight",
+        "blocks.6.0.conv_pwl.attention.logits.bias": "features.17.conv.2.attention.fc2.bias",
+    }.items():
+        assert torch.equal(network.get_parameter(ours), given[theirs])
     bias = "classifier.attention.logits.bias"
     assert torch.equal(network.get_parameter(bias), fresh.get_parameter(bias))
 
