@@ -1,11 +1,14 @@
 """CPU time of networks whose kernels are mixed for each image, over their plain network's.
 
 Beside ours runs the algorithm of the released code, made anew here on the same weights: ODConv
-weighs every kernel before it sums them, and all methods fold the batch into the groups of one
-convolution. The runs take turns in one process; a ratio is that of the least CPU times, its
-interval the middle 95 % of 1000 resamplings of the turns.
+weighs every kernel before it sums them, KernelWarehouse copies assembled cells into the order of a
+kernel, and all fold the batch into the groups of one convolution. With --authors runs the authors'
+own code instead, from a folder of checkouts as `released_outputs.py` takes it, of one repository
+a call. The runs take turns in one process; a ratio is that of the least CPU times, its interval the
+middle 95 % of 1000 resamplings of the turns.
 
-Usage: python tests/benchmarks/dynamic_cpu.py [--batch 1 32] [--turns 30 7] [--train] [backbone ...]
+Usage: python tests/benchmarks/dynamic_cpu.py [--batch 1 32] [--turns 30 7] [--train]
+    [--authors FOLDER] [backbone ...]
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -24,11 +28,16 @@ from torch.nn import functional
 from backbones.build import build
 from backbones.methods.condconv.operator import CondConv2d
 from backbones.methods.dyconv.operator import DynamicConv2d
+from backbones.methods.kernel_warehouse.operator import KernelWarehouseConv2d
 from backbones.methods.odconv.operator import ODConv2d
 from backbones.resolve import resolve
 from backbones.sites import Site
+from tests.benchmarks.released_outputs import cases
 
 BACKBONES = (
+    "resnet18/kernel_warehouse",
+    "resnet18/kernel_warehouse(budget=4)",
+    "resnet50/kernel_warehouse(budget=4)",
     "resnet18/odconv",
     "resnet18/odconv(kernels=4)",
     "resnet18/dyconv",
@@ -86,6 +95,27 @@ class ReleasedMixture(nn.Module):
         return in_groups(x, kernels.view(-1, *shape), site)
 
 
+class ReleasedKernelWarehouse(nn.Module):
+    """As OSVAI/KernelWarehouse computes it, at temperature 0."""
+
+    def __init__(self, layer: KernelWarehouseConv2d) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, O, H', W')."""
+        layer, site = self.layer, self.layer.site
+        alpha = layer.attend(x.mean((2, 3)))
+        cells_oiK = layer.warehouse.cells
+        mixed = alpha.flatten(0, 1) @ cells_oiK.flatten(0, 1).t()
+        mixed_NSPQoi = mixed.view(len(x), *layer.assembly.grid, *cells_oiK.shape[:2])
+        kernels = mixed_NSPQoi.permute(0, 2, 4, 3, 5, 1).reshape(
+            len(x), site.out_channels, site.in_channels // site.groups, *site.kernel_size
+        )
+        y = in_groups(x, kernels, site)
+        return y if layer.bias is None else y + layer.bias.view(-1, 1, 1)
+
+
 def in_groups(x: Tensor, kernels: Tensor, site: Site) -> Tensor:
     """Convolve all images as the groups of one."""
     y = functional.conv2d(
@@ -108,14 +138,25 @@ def released(network: nn.Module) -> nn.Module:
             network.set_submodule(name, ReleasedODConv(module))
         elif isinstance(module, DynamicConv2d | CondConv2d):
             network.set_submodule(name, ReleasedMixture(module))
+        elif isinstance(module, KernelWarehouseConv2d):
+            network.set_submodule(name, ReleasedKernelWarehouse(module))
     return network
+
+
+def authors(folder: Path, backbone: str) -> nn.Module:
+    """Return the network that the authors' code makes."""
+    wanted = str(resolve(backbone))
+    case = next(c for c in cases().values() if str(resolve(c.backbone)) == wanted)
+    sys.path.insert(0, str(folder / case.repository))
+    made: nn.Module = case.make(folder / case.repository)
+    return made
 
 
 def main() -> None:
     arguments = _arguments()
     torch.set_num_threads(1)
     sys.stdout.write(
-        f"{'backbone':36} {'batch':>5} {'plain ms':>9} {'ours':>21} {'released algorithm':>21}\n"
+        f"{'backbone':36} {'batch':>5} {'plain ms':>9} {'ours':>21} {'released':>21}\n"
     )
     for text in arguments.backbones:
         for batch, turns in zip(arguments.batch, arguments.turns, strict=True):
@@ -134,13 +175,15 @@ def _measure(
     """Return the CPU seconds of each turn, after one to warm up."""
     layout = LAYOUTS[arguments.layout]
     x = torch.randn(batch, 3, arguments.size, arguments.size).contiguous(memory_format=layout)
+    # before any code of others, which may register networks of its own under these names
+    plain = build(resolve(text).plain, image_size=arguments.size)
     ours = build(text, image_size=arguments.size)
-    networks = {
-        "plain": build(resolve(text).plain, image_size=arguments.size),
-        "ours": ours,
-        "released": released(ours),
-    }
-    _require_equal(ours, networks["released"], torch.randn(4, 3, 64, 64, dtype=torch.float64))
+    if arguments.authors:
+        theirs = authors(arguments.authors.resolve(), text)
+    else:
+        theirs = released(ours)
+        _require_equal(ours, theirs, torch.randn(4, 3, 64, 64, dtype=torch.float64))
+    networks = {"plain": plain, "ours": ours, "released": theirs}
     runs = {
         name: _run(network.to(memory_format=layout), x, train=arguments.train)
         for name, network in networks.items()
@@ -191,6 +234,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--turns", type=int, nargs="+", default=[30, 7], help="one for each batch")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--layout", choices=LAYOUTS, default="usual")
+    parser.add_argument("--authors", type=Path, help="folder of checkouts of their repositories")
     parser.add_argument("--train", action="store_true", help="forward and backward")
     return parser.parse_args()
 

@@ -89,8 +89,8 @@ def _cgc(name: str, folder: Path) -> nn.Module:
     return _function("models.imagenet", name, folder)
 
 
-def _cases() -> dict[str, Case]:
-    cases: dict[str, Case] = {}
+def cases() -> dict[str, Case]:
+    found: dict[str, Case] = {}
     for network, budgets in {
         "resnet18": ("1d4x", "1d2x", "1x", "2x", "4x"),
         "resnet50": ("1d2x", "1x", "4x"),
@@ -101,37 +101,37 @@ def _cases() -> dict[str, Case]:
         folder = network.removesuffix("_tiny")
         for budget in budgets:
             b = {"1d4x": "0.25", "1d2x": "0.5"}.get(budget, budget[0])
-            cases[f"kw{budget}_{network}"] = Case(
+            found[f"kw{budget}_{network}"] = Case(
                 "KernelWarehouse",
                 partial(_kernel_warehouse, f"{folder}/kw{budget}_{network}.json"),
                 f"{network}/kernel_warehouse(budget={b})",
             )
         make = partial(_kernel_warehouse, f"{folder}/{network}.json")
-        cases[f"plain_{network}"] = Case("KernelWarehouse", make, f"{network}/conv")
+        found[f"plain_{network}"] = Case("KernelWarehouse", make, f"{network}/conv")
     make = partial(_function, "models", "mobilenetv2_100")
-    cases["od_plain_mobilenetv2_100"] = Case("ODConv", make, "mobilenetv2_100/conv")
+    found["od_plain_mobilenetv2_100"] = Case("ODConv", make, "mobilenetv2_100/conv")
     for network in ("resnet18", "resnet50", "mobilenetv2_050", "mobilenetv2_100"):
         for kernels in (1, 4):
             make = partial(_function, "models", f"od_{network}", kernel_num=kernels)
             text = f"{network}/odconv(kernels={kernels})"
-            cases[f"od{kernels}x_{network}"] = Case("ODConv", make, text)
+            found[f"od{kernels}x_{network}"] = Case("ODConv", make, text)
     for network in ("resnet18", "resnet50"):
-        cases[f"dyconv_{network}"] = Case(
+        found[f"dyconv_{network}"] = Case(
             "Dynamic-convolution-Pytorch", partial(_dyconv, network), f"{network}/dyconv"
         )
         make = partial(_function, "models.imagenet", f"{network}_dcd")
-        cases[f"dcd_{network}"] = Case("dcd", make, f"{network}/dcd")
+        found[f"dcd_{network}"] = Case("dcd", make, f"{network}/dcd")
     for width in ("050", "100"):
         given: dict[str, Any] = {"width_mult": int(width) / 100, "fc_squeeze": 16}
         make = partial(_function, "models.imagenet", "mobilenetv2_dcd", **given)
-        cases[f"dcd_mobilenetv2_{width}"] = Case("dcd", make, f"mobilenetv2_{width}/dcd")
+        found[f"dcd_mobilenetv2_{width}"] = Case("dcd", make, f"mobilenetv2_{width}/dcd")
     make = partial(_cgc, "cgc_resnet50")
-    cases["cgc_resnet50"] = Case("context-gated-convolution", make, "resnet50/cgc")
+    found["cgc_resnet50"] = Case("context-gated-convolution", make, "resnet50/cgc")
     for experts in (4, 8):
         make = partial(_function, "cond_mobilenetv2", "cond_mobilenetv2", num_experts=experts)
         text = f"mobilenetv2_100/condconv(experts={experts})"
-        cases[f"condconv{experts}_mobilenetv2_100"] = Case("condconv.pytorch", make, text)
-    return cases
+        found[f"condconv{experts}_mobilenetv2_100"] = Case("condconv.pytorch", make, text)
+    return found
 
 
 def _randomise(network: nn.Module, images: torch.Tensor) -> None:
@@ -232,13 +232,12 @@ def main() -> None:
     parser.add_argument("--into", type=Path, help="write one case's weights and outputs there")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    cases = _cases()
     if arguments.into:
-        _write(cases[arguments.only], arguments)
+        _write(cases()[arguments.only], arguments)
         return
     heads = (f"{head:>9}" for head in ("single", "rounding", "double", "images"))
     sys.stdout.write(f"{'backbone':45} {'read':>5} {' '.join(heads)}\n")
-    for name, case in cases.items():
+    for name, case in cases().items():
         if arguments.only in name:
             sys.stdout.write(_compare(name, case, arguments) + "\n")
             sys.stdout.flush()
