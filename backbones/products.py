@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 _HAS_ONEDNN = torch._C._has_mkldnn
@@ -12,8 +15,9 @@ _HAS_ONEDNN = torch._C._has_mkldnn
 def linear(x: Tensor, weight: Tensor) -> Tensor:
     """Multiply by a transposed matrix.
 
-    Single-precision products on a CPU go to oneDNN, as convolutions do, where no gradient is
-    recorded: the library behind `torch.matmul` has half its speed on processors of some makers.
+    Single-precision products on a CPU go to oneDNN, as convolutions do: the library behind
+    `torch.matmul` has half its speed on processors of some makers, and a fraction of it for a few
+    rows times very many.
 
     Args:
         x: (rows, C).
@@ -22,12 +26,32 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
     Returns:
         (rows, O), contiguous.
     """
-    if _is_for_onednn(x, weight):
-        # rows at a distance would go to oneDNN's slow reference
-        w = weight if weight.t().is_contiguous() else weight.contiguous()
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(x.contiguous(), w, None, "none", [], "")
-        return y
-    return functional.linear(x, weight)
+    if not _is_for_onednn(x, weight):
+        return functional.linear(x, weight)
+    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
+        recorded: Tensor = _Linear.apply(x, weight)
+        return recorded
+    # rows at a distance would go to oneDNN's slow reference
+    w = weight if weight.t().is_contiguous() else weight.contiguous()
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(x.contiguous(), w, None, "none", [], "")
+    return y
+
+
+class _Linear(torch.autograd.Function):
+    """The same with gradients, each of which is such a product again."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return linear(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        return (
+            linear(grad, weight.t()) if ctx.needs_input_grad[0] else None,
+            linear(grad.t(), x.t()) if ctx.needs_input_grad[1] else None,
+        )
 
 
 def is_plain(x: Tensor) -> bool:
@@ -36,11 +60,12 @@ def is_plain(x: Tensor) -> bool:
     Where gradients are recorded all parts are kept anyway, an accelerator wants large products, and
     a tracer no loop.
     """
+    return not torch.is_grad_enabled() and _is_eager_on_cpu(x)
+
+
+def _is_eager_on_cpu(x: Tensor) -> bool:
     return (
-        x.device.type == "cpu"
-        and not torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
-        and not torch._C._is_tracing()
+        x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch._C._is_tracing()
     )
 
 
@@ -48,7 +73,7 @@ def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
     return (
         x.dtype == weight.dtype == torch.float32
         and x.numel() > 0
-        and is_plain(x)
+        and _is_eager_on_cpu(x)
         and not torch.is_autocast_enabled("cpu")
         and _HAS_ONEDNN
         and bool(torch.backends.mkldnn.enabled)

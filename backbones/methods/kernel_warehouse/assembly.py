@@ -47,7 +47,8 @@ class Assembly(nn.Module):
         """
         groups, within = self._place(outputs)
         alpha_NSPQK = alpha.to(cells.dtype).view(alpha.shape[0], *self.grid, -1)[:, :, groups]
-        cells_oiK = cells[within]
+        # the gradient of a slice, be it of all, is a copy among zeros
+        cells_oiK = cells if within == _ALL else cells[within]
         images, positions, out_groups, in_groups, _ = alpha_NSPQK.shape
         made = out_groups * cells_oiK.shape[0]
         if self.is_shared and out_groups == in_groups == 1 and images == 1:
