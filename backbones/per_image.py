@@ -15,16 +15,14 @@ from backbones.window import Window, Windows
 
 _PART = 5 * 2**18
 """Numbers of kernels (5 MiB in single precision) that are made before they are used."""
-_IMAGES = 8
-"""Images whose kernels are mixed together where outputs come in parts: banks are read for each."""
 _FEWEST_OUTPUTS = 32
 """Outputs below which a product loses more than the cache gains."""
 _SMALL_MAP = 200
 """Positions of a map up to which products over unfolded windows are faster than a convolution."""
 
 KernelsOf = Callable[[slice, slice], Tensor]
-"""From images and outputs to their kernels, (images, outputs, C / groups * k * k) or, in any memory
-order, (images, outputs, C / groups, k, k)."""
+"""From images, and the outputs of every run of them, to kernels: (images, outputs, C / groups * k *
+k) or, in any memory order, (images, outputs, C / groups, k, k)."""
 
 
 class Mixing(nn.Module):
@@ -46,7 +44,9 @@ class Mixing(nn.Module):
         return (weights @ bank.flatten(1)).view(-1, *bank.shape[1:])
 
 
-def convolve_in_parts(x: Tensor, kernels_of: KernelsOf, *, site: Site, unit: int = 1) -> Tensor:
+def convolve_in_parts(
+    x: Tensor, kernels_of: KernelsOf, *, site: Site, runs: int = 1, together: int = 8
+) -> Tensor:
     """Convolve each image with its own kernel, which is made shortly before.
 
     Where `is_plain` allows it, the kernels of some outputs of some images come at a time, so that a
@@ -56,7 +56,9 @@ def convolve_in_parts(x: Tensor, kernels_of: KernelsOf, *, site: Site, unit: int
         x: (N, C, H, W), in either memory format.
         kernels_of: Makes kernels; is asked once for each.
         site: The convolution.
-        unit: Outputs are asked for by whole multiples of this number, or within one multiple of it.
+        runs: Parts of equal size that the outputs stand in; kernels are asked for the same outputs
+            of each of them at once.
+        together: Images whose kernels are better made at once, as each time reads a whole bank.
 
     Returns:
         (N, O, H', W'), in the memory format of `x`.
@@ -72,13 +74,13 @@ def convolve_in_parts(x: Tensor, kernels_of: KernelsOf, *, site: Site, unit: int
     if not is_plain(x):
         y = _maps(x, made(slice(None), slice(None)), window=window, groups=site.groups)
         return y.contiguous(memory_format=layout)
-    outputs, images = _part(site, x.shape[0])
-    blocks = _blocks(site.out_channels, outputs, unit=unit)
+    outputs, images = _part(site, runs=runs, together=min(together, x.shape[0]))
     y = _empty(x, site.out_channels, window=window)
+    y_NRo = y.view(y.shape[0], runs, -1, *y.shape[2:])
     for some in _slices(x.shape[0], images):
         windows = Windows(x[some], window)
-        for block in blocks:
-            _fill(y[some, block], windows, made(some, block), groups=site.groups)
+        for block in _slices(y_NRo.shape[2], outputs):
+            _fill(y_NRo[some, :, block], windows, made(some, block), groups=site.groups)
     return y
 
 
@@ -107,7 +109,7 @@ def convolve(
     window = Window((kernels.shape[3], kernels.shape[4]), stride, padding, dilation)
     if is_plain(x):
         y = _empty(x, kernels.shape[1], window=window)
-        _fill(y, Windows(x, window), kernels, groups=groups)
+        _fill(y[:, None], Windows(x, window), kernels, groups=groups)
         return y
     y = _maps(x, kernels, window=window, groups=groups)
     return y.contiguous(memory_format=memory_format(x))
@@ -131,15 +133,18 @@ def shape_text(site: Site) -> str:
 
 def _empty(x: Tensor, outputs: int, *, window: Window) -> Tensor:
     shape = (x.shape[0], outputs, *window.positions(x))
-    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format(x))
+    # as a convolution under autocast, which leaves double precision alone
+    lowers = torch.is_autocast_enabled(x.device.type) and x.dtype is not torch.float64
+    dtype = torch.get_autocast_dtype(x.device.type) if lowers else x.dtype
+    return torch.empty(shape, dtype=dtype, device=x.device, memory_format=memory_format(x))
 
 
 def _fill(y: Tensor, windows: Windows, kernels: Tensor, *, groups: int) -> None:
-    """Write the maps of some images and outputs, by the way that is fastest on a CPU."""
+    """Write (N, runs, outputs, H', W') maps by the way that is fastest on a CPU."""
     window = windows.window
     if groups > 1:
-        y.copy_(_maps(windows.x, kernels, window=window, groups=groups))
-    elif window.is_point or math.prod(y.shape[2:]) <= _SMALL_MAP:
+        y.copy_(_maps(windows.x, kernels, window=window, groups=groups).view(y.shape))
+    elif window.is_point or math.prod(y.shape[3:]) <= _SMALL_MAP:
         windows.product(kernels, out=y)
     else:
         last = memory_format(windows.x) is torch.channels_last
@@ -147,7 +152,8 @@ def _fill(y: Tensor, windows: Windows, kernels: Tensor, *, groups: int) -> None:
         for out, image, kernel in zip(
             y, torch.split(windows.x, 1), _laid_out(kernels, last), strict=True
         ):
-            out.copy_(functional.conv2d(image, kernel, None, *window.place)[0])
+            convolved = functional.conv2d(image, kernel, None, *window.place)
+            out.copy_(convolved[0].view(out.shape))
 
 
 def _maps(x: Tensor, kernels: Tensor, *, window: Window, groups: int) -> Tensor:
@@ -186,26 +192,18 @@ def _pointwise(x: Tensor, kernels_NOC: Tensor) -> Tensor:
     return (kernels_NOC @ x.flatten(2)).view(*kernels_NOC.shape[:2], height, width)
 
 
-def _part(site: Site, images: int) -> Pair:
-    """Return how many outputs of how many images are made at a time; groups stay together."""
+def _part(site: Site, *, runs: int, together: int) -> Pair:
+    """Return how many outputs of a run, of how many images, are made at a time.
+
+    The outputs of a convolution with groups stay together.
+    """
     fan_in = math.prod(site.kernel_size) * site.in_channels // site.groups
-    outputs = site.out_channels
+    outputs = site.out_channels // runs
     if site.groups == 1:
-        fitting = _PART // (fan_in * min(images, _IMAGES) * _FEWEST_OUTPUTS)
-        outputs = min(outputs, max(1, fitting) * _FEWEST_OUTPUTS)
-    return outputs, max(1, _PART // (outputs * fan_in))
-
-
-def _blocks(count: int, step: int, *, unit: int) -> list[slice]:
-    """Slices of up to `step` that either are multiples of a unit or lie within one."""
-    if step >= unit:
-        return list(_slices(count, step // unit * unit))
-    starts = range(0, count, unit)
-    return [
-        slice(first + part.start, min(first + part.stop, first + unit))
-        for first in starts
-        for part in _slices(unit, step)
-    ]
+        step = max(1, _FEWEST_OUTPUTS // runs)
+        fitting = _PART // (fan_in * together * runs * step)
+        outputs = min(outputs, max(1, fitting) * step)
+    return outputs, max(1, _PART // (outputs * runs * fan_in))
 
 
 def _slices(count: int, step: int) -> Iterator[slice]:

@@ -3,50 +3,84 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
+TOLERANCE = {
+    torch.float64: 1e-10,
+    torch.float32: 1e-5,
+    torch.float16: 2e-3,
+    torch.bfloat16: 1e-2,
+}
+Reference = Callable[[Tensor, Mapping[str, Tensor]], Tensor]
 
 
 def relative_error(actual: Tensor, wanted: Tensor) -> float:
     """Norm of the difference over the norm of what is wanted, in float64."""
-    actual, wanted = actual.detach().double(), wanted.detach().double()
+    actual, wanted = (value.detach().cpu().double() for value in (actual, wanted))
     return float((actual - wanted).norm() / wanted.norm().clamp_min(1e-30))
 
 
-def assert_equals_reference(
-    operator: nn.Module, x: Tensor, reference: Callable[[Tensor, Mapping[str, Tensor]], Tensor]
-) -> None:
-    """Compare an operator with a float64 reference: output and every gradient.
+@dataclass(frozen=True)
+class Wanted:
+    """What a reference gives.
+
+    Attributes:
+        output: (N, O, H', W').
+        direction: Gradients are of the sum of the output times this, of the same shape.
+        gradients: With respect to the input, and to every parameter by its name.
+    """
+
+    output: Tensor
+    direction: Tensor
+    gradients: Mapping[str, Tensor | None]
+
+
+def wanted_of(operator: nn.Module, x: Tensor, reference: Reference) -> Wanted:
+    """Compute in float64 what an operator has to give, from the state in which it is.
 
     Args:
         operator: In the dtype that is tested; already in training or evaluation mode.
-        x: (N, C, H, W), in the same dtype, any layout.
+        x: (N, C, H, W), in the same dtype.
         reference: Takes the input and the operator's state, all float64, by name.
     """
-    state = {name: value.detach().clone().double() for name, value in operator.state_dict().items()}
-    learned = [name for name, _ in operator.named_parameters()]
-    for name in learned:
-        state[name].requires_grad_()
-    x = x.detach().requires_grad_()
-    x_wanted = x.detach().double().requires_grad_()
-
-    y = operator(x)
-    y_wanted = reference(x_wanted, state)
-    direction = torch.randn(y_wanted.shape, dtype=torch.float64)
-    torch.autograd.backward((y.double() * direction).sum())
-    torch.autograd.backward((y_wanted * direction).sum())
-
-    pairs = {"output": (y, y_wanted), "input gradient": (x.grad, x_wanted.grad)}
-    pairs |= {
-        f"gradient of {name}": (operator.get_parameter(name).grad, state[name].grad)
-        for name in learned
+    state = {
+        name: value.detach().clone().double().cpu() for name, value in operator.state_dict().items()
     }
-    for what, (actual, wanted) in pairs.items():
-        assert actual is not None, f"no {what}"
-        assert wanted is not None, f"the reference has no {what}"
-        assert actual.shape == wanted.shape, what
-        error = relative_error(actual, wanted)
+    learned = {name: state[name].requires_grad_() for name, _ in operator.named_parameters()}
+    x = x.detach().clone().double().cpu().requires_grad_()
+    y = reference(x, state)
+    direction = torch.randn(y.shape, dtype=torch.float64)
+    torch.autograd.backward((y * direction).sum())
+    gradients = {name: value.grad for name, value in {"input": x, **learned}.items()}
+    return Wanted(y.detach(), direction, gradients)
+
+
+def assert_gives(operator: nn.Module, x: Tensor, wanted: Wanted) -> None:
+    """Compare output and all gradients, within the tolerance of the input's dtype.
+
+    Args:
+        operator: Whose gradients are empty.
+        x: (N, C, H, W), any layout.
+        wanted: Of this operator in this state and these numbers.
+    """
+    x = x.detach().requires_grad_()
+    y = operator(x)
+    torch.autograd.backward((y.double() * wanted.direction.to(y.device)).sum())
+    pairs = {"output": (y, wanted.output)}
+    for name, gradient in wanted.gradients.items():
+        actual = x.grad if name == "input" else operator.get_parameter(name).grad
+        assert actual is not None, f"no gradient of {name}"
+        assert gradient is not None, f"the reference has no gradient of {name}"
+        pairs[f"gradient of {name}"] = (actual, gradient)
+    for what, (actual, expected) in pairs.items():
+        assert actual.shape == expected.shape, what
+        error = relative_error(actual, expected)
         assert error <= TOLERANCE[x.dtype], f"{what}: relative error {error:.1e}"
+
+
+def assert_equals_reference(operator: nn.Module, x: Tensor, reference: Reference) -> None:
+    """Compare an operator with a float64 reference: output and every gradient."""
+    assert_gives(operator, x, wanted_of(operator, x, reference))

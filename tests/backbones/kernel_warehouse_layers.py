@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -46,6 +47,15 @@ CASES: Mapping[str, tuple[Site, ...]] = {
     "even kernel": (site("layer", (3, 6), kernel=2, stride=2),),
     "5x5": (site("layer", (4, 4), kernel=5, padding=2),),
     "groups": (site("layer", (8, 12), padding=1, groups=2),),
+    "uneven": (
+        replace(
+            site("layer", (8, 12), bias=True, groups=2),
+            kernel_size=(2, 3),
+            stride=(1, 2),
+            padding=(2, 1),
+            dilation=(3, 1),
+        ),
+    ),
     "depthwise": (site("layer", (8, 8), padding=1, groups=8, role=Role.DEPTHWISE),),
     "depthwise, stride 2": (
         site("layer", (8, 8), padding=1, stride=2, groups=8, role=Role.DEPTHWISE),
@@ -66,22 +76,13 @@ def layer_of(sites: tuple[Site, ...], settings: Settings) -> tuple[KernelWarehou
         if any(share.site.name == "layer" for share in part.shares)
     )
     share = next(share for share in part.shares if share.site.name == "layer")
-    found = share.site
     return module, Layer(
-        kernel=(
-            found.out_channels,
-            found.in_channels // found.groups,
-            *found.kernel_size,
-        ),
+        site=share.site,
         cell=(part.cell.out_channels, part.cell.in_channels),
         cells=part.cells,
         first=share.first,
         budget=settings.budget,
         apart=settings.sharing == "none",
-        stride=found.stride[0],
-        padding=found.padding[0],
-        dilation=found.dilation[0],
-        groups=found.groups,
     )
 
 

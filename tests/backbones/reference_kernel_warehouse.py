@@ -11,38 +11,39 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from backbones.sites import Site
+from tests.backbones.slow_convolution import slow_convolution
+
 
 @dataclass(frozen=True)
 class Layer:
     """One layer, as a reader of the paper would describe it.
 
     Attributes:
-        kernel: Outputs, inputs of a group, height, width.
+        site: The convolution.
         cell: Outputs and inputs of a cell.
         cells: Cells in the warehouse.
         first: First cell that the layer owns.
         budget: Cells per mixture.
         apart: Whether each mixture draws on the cells of its own alone.
-        stride: Of the convolution, both ways.
-        padding: Of the convolution, both ways.
-        dilation: Of the convolution, both ways.
-        groups: Of the convolution.
         temperature: Weight of the start-up assignment.
         training: Whether a batch normalisation looks at the batch.
     """
 
-    kernel: tuple[int, int, int, int]
+    site: Site
     cell: tuple[int, int]
     cells: int
     first: int
     budget: float
-    stride: int = 1
-    padding: int = 0
-    dilation: int = 1
-    groups: int = 1
     apart: bool = False
     temperature: float = 0.0
     training: bool = True
+
+    @property
+    def kernel(self) -> tuple[int, int, int, int]:
+        """Outputs, inputs of a group, height, width."""
+        site = self.site
+        return site.out_channels, site.in_channels // site.groups, *site.kernel_size
 
 
 def kernel_warehouse(x: Tensor, state: Mapping[str, Tensor], layer: Layer) -> Tensor:
@@ -52,7 +53,7 @@ def kernel_warehouse(x: Tensor, state: Mapping[str, Tensor], layer: Layer) -> Te
     for n in range(x.shape[0]):
         alpha = [_attention(row, layer) for row in logits[n]]
         kernel = _kernel(alpha, state["warehouse.cells"], layer)
-        images.append(_convolution(x[n], kernel, layer))
+        images.append(slow_convolution(x[n], kernel, layer.site))
     y = torch.stack(images)
     return y + state["bias"].reshape(1, -1, 1, 1) if "bias" in state else y
 
@@ -145,28 +146,3 @@ def _kernel(alpha: list[Tensor], cells: Tensor, layer: Layer) -> Tensor:
         spread = spread.index_put(here.nonzero(as_tuple=True), mixed.flatten())
         kernel = kernel + spread
     return kernel
-
-
-def _convolution(image: Tensor, kernel: Tensor, layer: Layer) -> Tensor:
-    """Sum shifted copies of the image, position by position and group by group."""
-    outputs, inputs, height, width = kernel.shape
-    padded = torch.nn.functional.pad(image, (layer.padding,) * 4)
-    rows = (padded.shape[1] - layer.dilation * (height - 1) - 1) // layer.stride + 1
-    columns = (padded.shape[2] - layer.dilation * (width - 1) - 1) // layer.stride + 1
-    per_group = outputs // layer.groups
-    maps = []
-    for o in range(outputs):
-        group = o // per_group
-        total = torch.zeros(rows, columns, dtype=torch.float64)
-        for i in range(inputs):
-            for a in range(height):
-                for b in range(width):
-                    top, left = a * layer.dilation, b * layer.dilation
-                    window = padded[
-                        group * inputs + i,
-                        top : top + (rows - 1) * layer.stride + 1 : layer.stride,
-                        left : left + (columns - 1) * layer.stride + 1 : layer.stride,
-                    ]
-                    total = total + kernel[o, i, a, b] * window
-        maps.append(total)
-    return torch.stack(maps)

@@ -17,6 +17,7 @@ from backbones import weights
 from backbones.build import build
 from backbones.sites import Site
 from tests.backbones import reference_kernel_warehouse as kernel_warehouse
+from tests.backbones import small_sites
 from tests.backbones.closeness import relative_error
 from tests.backbones.reference_cgc import context_gated
 from tests.backbones.reference_condconv import condconv, condlinear, routing
@@ -74,7 +75,9 @@ def assert_equal(layer: nn.Module, reference: Callable[[Tensor], Tensor], *, cha
             "blocks.0.0.conv_pw",
             "features.1.conv.1",
             "warehouse_manager.weights.2",
-            kernel_warehouse.Layer((8, 16, 1, 1), (8, 8), 20, 0, 1.0, training=False),
+            kernel_warehouse.Layer(
+                small_sites.site((16, 8), kernel=1), (8, 8), 20, 0, 1.0, training=False
+            ),
         ),
         (
             "mobilenetv2_050/kernel_warehouse(budget=1)",
@@ -82,7 +85,12 @@ def assert_equal(layer: nn.Module, reference: Callable[[Tensor], Tensor], *, cha
             "features.4.conv.1.0",
             "warehouse_manager.weights.4",
             kernel_warehouse.Layer(
-                (96, 1, 3, 3), (96, 1), 18, 9, 1.0, 2, 1, groups=96, training=False
+                small_sites.site((96, 96), padding=1, stride=2, groups=96),
+                (96, 1),
+                18,
+                9,
+                1.0,
+                training=False,
             ),
         ),
         (
@@ -90,7 +98,9 @@ def assert_equal(layer: nn.Module, reference: Callable[[Tensor], Tensor], *, cha
             "layer1.1.conv1",
             "layer1.1.conv1",
             "warehouse_manager.weights.0",
-            kernel_warehouse.Layer((64, 256, 1, 1), (32, 32), 174, 26, 0.5, training=False),
+            kernel_warehouse.Layer(
+                small_sites.site((256, 64), kernel=1), (32, 32), 174, 26, 0.5, training=False
+            ),
         ),
     ],
 )
@@ -114,7 +124,7 @@ def test_kernel_warehouse(
     # the reference takes (cell outputs, n, cell inputs)
     own["warehouse.cells"] = state[store].flatten(2).permute(1, 2, 0)
     reference = partial(kernel_warehouse.kernel_warehouse, state=own, layer=layer)
-    channels = layer.kernel[1] * layer.groups
+    channels = layer.site.in_channels
     assert_equal(network.get_submodule(path), lambda x: reference(x), channels=channels)
 
 
