@@ -68,7 +68,7 @@ class Windows:
         Args:
             kernels: (N, O, C, k, k). Contiguous ones are taken as they lie, others are laid out
                 with channels last.
-            out: (N, O, H', W'), is filled.
+            out: (N, runs, O / runs, H', W'), is filled.
         """
         as_usual = (self.x if self.window.is_point else kernels).is_contiguous()
         if as_usual:
@@ -76,9 +76,9 @@ class Windows:
                 y.copy_(linear(kernel, windows.t()).view(y.shape))
             return
         kernels_NOF = kernels.permute(0, 1, 3, 4, 2).flatten(2).contiguous()
-        height, width = out.shape[2:]
+        runs, _, height, width = out.shape[1:]
         for y, kernel, windows in zip(out, kernels_NOF, self._last_NPF, strict=True):
-            y.copy_(linear(windows, kernel).view(height, width, -1).permute(2, 0, 1))
+            y.copy_(linear(windows, kernel).view(height, width, runs, -1).permute(2, 3, 0, 1))
 
     @cached_property
     def _usual_NFP(self) -> Tensor:

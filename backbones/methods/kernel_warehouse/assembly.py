@@ -29,7 +29,6 @@ class Assembly(nn.Module):
         super().__init__()
         site = share.site
         self.grid = (share.positions, share.out_groups, share.in_groups)
-        self.unit = site.out_channels // share.out_groups
         self.is_shared = warehouse.reach == warehouse.cells
         self.kernel = (site.in_channels // site.groups, *site.kernel_size)
 
@@ -40,15 +39,14 @@ class Assembly(nn.Module):
             alpha: (N, mixtures, K) weight of each cell; where mixtures share none, (N, mixtures, b)
                 of the b cells of each, which lie one mixture after the other among the K.
             cells: (cell outputs, cell inputs * height * width, K).
-            outputs: Which outputs to make: whole multiples of a cell's, or some within one.
+            outputs: Which outputs of a cell to make, in each group of outputs.
 
         Returns:
-            (N, outputs, C / groups, k, k) kernels, in the memory order that costs no copy.
+            (N, P * outputs, C / groups, k, k) kernels, in the memory order that costs no copy.
         """
-        groups, within = self._place(outputs)
-        alpha_NSPQK = alpha.to(cells.dtype).view(alpha.shape[0], *self.grid, -1)[:, :, groups]
+        alpha_NSPQK = alpha.to(cells.dtype).view(alpha.shape[0], *self.grid, -1)
         # the gradient of a slice, be it of all, is a copy among zeros
-        cells_oiK = cells if within == _ALL else cells[within]
+        cells_oiK = cells if outputs == _ALL else cells[outputs]
         images, positions, out_groups, in_groups, _ = alpha_NSPQK.shape
         made = out_groups * cells_oiK.shape[0]
         if self.is_shared and out_groups == in_groups == 1 and images == 1:
@@ -58,20 +56,12 @@ class Assembly(nn.Module):
             mixed_NSPQoi = _of_all(alpha_NSPQK, cells_oiK)
         else:
             cells_oiSPQK = cells_oiK.view(*cells_oiK.shape[:2], *self.grid, -1)
-            mixed_NSPQoi = _of_own(alpha_NSPQK, cells_oiSPQK[:, :, :, groups])
+            mixed_NSPQoi = _of_own(alpha_NSPQK, cells_oiSPQK)
         mixed_NPoSQi = mixed_NSPQoi.permute(0, 2, 4, 1, 3, 5)
         if positions == 1:
             return mixed_NPoSQi.reshape(images, made, *self.kernel)
         channels, *size = self.kernel
         return mixed_NPoSQi.reshape(images, made, *size, channels).permute(0, 1, 4, 2, 3)
-
-    def _place(self, outputs: slice) -> tuple[slice, slice]:
-        """Return which groups of outputs, and which outputs of their cells."""
-        first, last, _ = outputs.indices(self.grid[1] * self.unit)
-        group = first // self.unit
-        if last - first >= self.unit:
-            return slice(group, last // self.unit), _ALL
-        return slice(group, group + 1), slice(first - group * self.unit, last - group * self.unit)
 
 
 def _of_all(alpha_NSPQK: Tensor, cells_oiK: Tensor) -> Tensor:

@@ -24,6 +24,9 @@ from backbones.methods.kernel_warehouse.settings import Settings
 from backbones.per_image import convolve_in_parts
 from backbones.sites import Site
 
+_ROWS = 72
+"""Mixtures of several images that are made at once: with fewer, reading the cells takes longer."""
+
 
 class Warehouse(nn.Module):
     """Cells that the layers of a group share.
@@ -98,7 +101,7 @@ class _Layer(nn.Module):
         return alpha
 
     def kernels(self, alpha: Tensor, *, outputs: slice = slice(None)) -> Tensor:
-        """Return (N, outputs, C / groups, k, k) for (N, mixtures, n)."""
+        """Return (N, groups of outputs * outputs, C / groups, k, k) for (N, mixtures, n)."""
         kernels: Tensor = self.assembly(alpha, self.warehouse.cells, outputs=outputs)
         return kernels
 
@@ -121,7 +124,9 @@ class KernelWarehouseConv2d(_Layer):
         def kernels(images: slice, outputs: slice) -> Tensor:
             return self.kernels(alpha[images], outputs=outputs)
 
-        y = convolve_in_parts(x, kernels, site=self.site, unit=self.assembly.unit)
+        positions, runs, in_groups = self.assembly.grid
+        together = max(1, _ROWS // (positions * runs * in_groups))
+        y = convolve_in_parts(x, kernels, site=self.site, runs=runs, together=together)
         return y if self.bias is None else y + self.bias.to(y.dtype).view(-1, 1, 1)
 
 
