@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -75,12 +75,17 @@ def convolve_in_parts(
         y = _maps(x, made(slice(None), slice(None)), window=window, groups=site.groups)
         return y.contiguous(memory_format=layout)
     outputs, images = _part(site, runs=runs, together=min(together, x.shape[0]))
+    blocks = list(_slices(site.out_channels // runs, outputs))
+    if x.shape[0] == len(blocks) == 1:
+        (y,) = _each(Windows(x, window), made(slice(None), blocks[0]), groups=site.groups)
+        return y[None].contiguous(memory_format=layout)
     y = _empty(x, site.out_channels, window=window)
-    y_NRo = y.view(y.shape[0], runs, -1, *y.shape[2:])
+    y_NRo = y.view(x.shape[0], runs, -1, *y.shape[2:])
     for some in _slices(x.shape[0], images):
         windows = Windows(x[some], window)
-        for block in _slices(y_NRo.shape[2], outputs):
-            _fill(y_NRo[some, :, block], windows, made(some, block), groups=site.groups)
+        for block in blocks:
+            maps = _each(windows, made(some, block), groups=site.groups)
+            _fill(y_NRo[some, :, block], maps)
     return y
 
 
@@ -109,7 +114,7 @@ def convolve(
     window = Window((kernels.shape[3], kernels.shape[4]), stride, padding, dilation)
     if is_plain(x):
         y = _empty(x, kernels.shape[1], window=window)
-        _fill(y[:, None], Windows(x, window), kernels, groups=groups)
+        _fill(y, _each(Windows(x, window), kernels, groups=groups))
         return y
     y = _maps(x, kernels, window=window, groups=groups)
     return y.contiguous(memory_format=memory_format(x))
@@ -139,21 +144,23 @@ def _empty(x: Tensor, outputs: int, *, window: Window) -> Tensor:
     return torch.empty(shape, dtype=dtype, device=x.device, memory_format=memory_format(x))
 
 
-def _fill(y: Tensor, windows: Windows, kernels: Tensor, *, groups: int) -> None:
-    """Write (N, runs, outputs, H', W') maps by the way that is fastest on a CPU."""
+def _fill(y: Tensor, maps: Iterable[Tensor]) -> None:
+    for out, one in zip(y, maps, strict=True):
+        out.copy_(one.view(out.shape))
+
+
+def _each(windows: Windows, kernels: Tensor, *, groups: int) -> Iterator[Tensor]:
+    """Yield the (O, H', W') maps of each image, by the way that is fastest on a CPU."""
     window = windows.window
     if groups > 1:
-        y.copy_(_maps(windows.x, kernels, window=window, groups=groups).view(y.shape))
-    elif window.is_point or math.prod(y.shape[3:]) <= _SMALL_MAP:
-        windows.product(kernels, out=y)
+        yield from _maps(windows.x, kernels, window=window, groups=groups)
+    elif window.is_point or math.prod(window.positions(windows.x)) <= _SMALL_MAP:
+        yield from windows.products(kernels)
     else:
         last = memory_format(windows.x) is torch.channels_last
         # many small groups are slow here, and each of these products is large enough by itself
-        for out, image, kernel in zip(
-            y, torch.split(windows.x, 1), _laid_out(kernels, last), strict=True
-        ):
-            convolved = functional.conv2d(image, kernel, None, *window.place)
-            out.copy_(convolved[0].view(out.shape))
+        for image, kernel in zip(torch.split(windows.x, 1), _laid_out(kernels, last), strict=True):
+            yield functional.conv2d(image, kernel, None, *window.place)[0]
 
 
 def _maps(x: Tensor, kernels: Tensor, *, window: Window, groups: int) -> Tensor:

@@ -10,6 +10,8 @@ from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 _HAS_ONEDNN = torch._C._has_mkldnn
+_FEWEST = 2**21
+"""Multiply-adds below which the call of oneDNN takes longer than it saves."""
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
@@ -72,7 +74,7 @@ def _is_eager_on_cpu(x: Tensor) -> bool:
 def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
     return (
         x.dtype == weight.dtype == torch.float32
-        and x.numel() > 0
+        and x.numel() * weight.shape[0] >= _FEWEST
         and _is_eager_on_cpu(x)
         and not torch.is_autocast_enabled("cpu")
         and _HAS_ONEDNN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -62,23 +63,25 @@ class Windows:
         self.x = x
         self.window = window
 
-    def product(self, kernels: Tensor, *, out: Tensor) -> None:
+    def products(self, kernels: Tensor) -> Iterator[Tensor]:
         """Apply one kernel to each image.
 
         Args:
             kernels: (N, O, C, k, k). Contiguous ones are taken as they lie, others are laid out
                 with channels last.
-            out: (N, runs, O / runs, H', W'), is filled.
+
+        Yields:
+            (O, H', W') of each image.
         """
+        height, width = self.window.positions(self.x)
         as_usual = (self.x if self.window.is_point else kernels).is_contiguous()
         if as_usual:
-            for y, kernel, windows in zip(out, kernels.flatten(2), self._usual_NFP, strict=True):
-                y.copy_(linear(kernel, windows.t()).view(y.shape))
+            for kernel, windows in zip(kernels.flatten(2), self._usual_NFP, strict=True):
+                yield linear(kernel, windows.t()).view(-1, height, width)
             return
         kernels_NOF = kernels.permute(0, 1, 3, 4, 2).flatten(2).contiguous()
-        runs, _, height, width = out.shape[1:]
-        for y, kernel, windows in zip(out, kernels_NOF, self._last_NPF, strict=True):
-            y.copy_(linear(windows, kernel).view(height, width, runs, -1).permute(2, 3, 0, 1))
+        for kernel, windows in zip(kernels_NOF, self._last_NPF, strict=True):
+            yield linear(windows, kernel).view(height, width, -1).permute(2, 0, 1)
 
     @cached_property
     def _usual_NFP(self) -> Tensor:
