@@ -105,6 +105,21 @@ class _Layer(nn.Module):
         kernels: Tensor = self.assembly(alpha, self.warehouse.cells, outputs=outputs)
         return kernels
 
+    def apply_kernels(self, x: Tensor, alpha: Tensor) -> Tensor:
+        """Convolve (N, C, H, W) with kernels of (N, mixtures, n) weights."""
+        positions, runs, in_groups = self.assembly.grid
+
+        def kernels(images: slice, outputs: slice) -> Tensor:
+            return self.kernels(alpha[images], outputs=outputs)
+
+        return convolve_in_parts(
+            x,
+            kernels,
+            site=self.site,
+            runs=runs,
+            together=max(1, _ROWS // (positions * runs * in_groups)),
+        )
+
     def extra_repr(self) -> str:
         """Show the shape of the layer."""
         site = self.site
@@ -119,14 +134,7 @@ class KernelWarehouseConv2d(_Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, O, H', W'); kernels depend on the mean of x over positions."""
-        alpha = self.attend(x.mean((2, 3)))
-
-        def kernels(images: slice, outputs: slice) -> Tensor:
-            return self.kernels(alpha[images], outputs=outputs)
-
-        positions, runs, in_groups = self.assembly.grid
-        together = max(1, _ROWS // (positions * runs * in_groups))
-        y = convolve_in_parts(x, kernels, site=self.site, runs=runs, together=together)
+        y = self.apply_kernels(x, self.attend(x.mean((2, 3))))
         return y if self.bias is None else y + self.bias.to(y.dtype).view(-1, 1, 1)
 
 
@@ -136,9 +144,9 @@ class KernelWarehouseLinear(_Layer):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, ..., C) to (N, ..., O); matrices depend on the mean of x over the tokens."""
         tokens = x.unsqueeze(1) if x.ndim == 2 else x.flatten(1, -2)
-        alpha = self.attend(tokens.mean(1))
-        y = tokens @ self.kernels(alpha).flatten(2).transpose(1, 2)
-        y = y.view(*x.shape[:-1], -1)
+        map_of_tokens = tokens.transpose(1, 2).unsqueeze(3)
+        y = self.apply_kernels(map_of_tokens, self.attend(tokens.mean(1)))
+        y = y.squeeze(3).transpose(1, 2).reshape(*x.shape[:-1], -1)
         return y if self.bias is None else y + self.bias.to(y.dtype)
 
 
