@@ -18,9 +18,8 @@ own map sizes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from torch import nn
@@ -30,10 +29,9 @@ from backbones.errors import UnsupportedNetworkError
 from backbones.forward_trace import Call, trace
 from backbones.resolve import Resolved, resolve
 from backbones.sites import Pair, Role, Site, Slot
+from backbones.stages import Plan, is_depthwise, is_inside, map_size, on_pooled
 
 _AMPLE = 224  # pixels at which no map of a block is 1x1
-_NUMBER = re.compile(r"\d+")
-_ENDS_IN_NUMBER = re.compile(r".*\d")
 _SHORTCUT = {"downsample", "shortcut", "skip", "conv_skip", "identity"}
 _NORMS = (
     nn.modules.batchnorm._BatchNorm,
@@ -68,7 +66,7 @@ def _survey(
 def find(network: nn.Module, *, image_size: int) -> list[Site]:
     """List the sites of a network that is on the `meta` device."""
     calls = trace(network, image_size=image_size)
-    if image_size >= _AMPLE or not any(_on_pooled(call) for call in calls):
+    if image_size >= _AMPLE or not any(on_pooled(call) for call in calls):
         return _read(network, calls)
     # ordinary maps of a small image shrink to the 1x1 by which the layers of an attention are known
     try:
@@ -81,7 +79,7 @@ def find(network: nn.Module, *, image_size: int) -> list[Site]:
 def _read(network: nn.Module, calls: Sequence[Call]) -> list[Site]:
     order = {name: rank for rank, (name, _) in enumerate(network.named_modules())}
     layers = [call for call in calls if isinstance(call.module, nn.Conv2d | nn.Linear)]
-    plan = _Plan.of(calls, layers)
+    plan = Plan.of(calls, layers)
     found = [_layer_site(call, calls, plan) for call in layers]
     for block in plan.blocks:
         found.append(_block_site(block, plan))
@@ -99,100 +97,9 @@ def _sized(site: Site, calls: Iterable[Call]) -> Site:
     is_gate = Slot.GATE in site.slots
     name = site.block_name if is_gate else site.name
     call = next(call for call in calls if call.name == name)
-    out_size = _map_size(call.out_shape, call.module)
-    in_size = out_size if is_gate else _map_size(call.in_shape, call.module)
+    out_size = map_size(call.out_shape, call.module)
+    in_size = out_size if is_gate else map_size(call.in_shape, call.module)
     return replace(site, in_size=in_size, out_size=out_size)
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Where the blocks of a network are."""
-
-    blocks: Sequence[Call]
-    stages: Sequence[int]
-    ranks: Sequence[int]
-    depthwise: frozenset[str]
-    first_layer: str
-    last_linear: str
-
-    @classmethod
-    def of(cls, calls: Sequence[Call], layers: Sequence[Call]) -> _Plan:
-        blocks = sorted(_blocks(calls, layers), key=lambda call: call.begin)
-        stages = _stages(blocks)
-        seen: dict[int, int] = {}
-        ranks = []
-        for stage in stages:
-            ranks.append(seen.get(stage, 0))
-            seen[stage] = ranks[-1] + 1
-        depthwise = {
-            block.name
-            for block in blocks
-            for layer in layers
-            if _inside(layer, block) and _is_depthwise(layer.module)
-        }
-        first = layers[0].name if layers else ""
-        end = layers[-1] if layers else None
-        last = end.name if end is not None and isinstance(end.module, nn.Linear) else ""
-        return cls(blocks, stages, ranks, frozenset(depthwise), first, last)
-
-    def place(self, call: Call) -> tuple[int, int, Call | None]:
-        """Return stage, index in the stage and block of a call."""
-        for block, stage, rank in zip(self.blocks, self.stages, self.ranks, strict=True):
-            if call.begin < block.begin:
-                return stage if stage > 0 or rank > 0 else -1, -1, None
-            if call.begin <= block.end:
-                return stage, rank, block
-        return (max(self.stages) + 1 if self.stages else 0), -1, None
-
-
-def _blocks(calls: Sequence[Call], layers: Sequence[Call]) -> list[Call]:
-    """Return the innermost modules that are named by a number and hold two layers.
-
-    Where there are none, a name that ends in a number will do (``denselayer3``).
-    """
-    for numbered in (_NUMBER, _ENDS_IN_NUMBER):
-        found = [
-            call
-            for call in calls
-            if numbered.fullmatch(call.name.rpartition(".")[2])
-            and sum(_inside(layer, call) and not _on_pooled(layer) for layer in layers) >= 2
-        ]
-        inner = [
-            call
-            for call in found
-            if not any(other is not call and _inside(other, call) for other in found)
-        ]
-        if inner:
-            return inner
-    return []
-
-
-def _stages(blocks: Sequence[Call]) -> list[int]:
-    parents = [block.name.rpartition(".")[0] for block in blocks]
-    distinct = list(dict.fromkeys(parents))
-    if len(distinct) > 1:
-        return [distinct.index(parent) for parent in parents]
-    stages: list[int] = []
-    stage, smallest = -1, None
-    for block in blocks:
-        size = _map_size(block.out_shape, block.module)
-        if smallest is None or size < smallest:
-            stage, smallest = stage + 1, size
-        stages.append(stage)
-    return stages
-
-
-def _inside(inner: Call, outer: Call) -> bool:
-    return inner.name.startswith(f"{outer.name}.") and outer.begin < inner.begin < outer.end
-
-
-def _on_pooled(layer: Call) -> bool:
-    """Whether a convolution works on a pooled 1x1 map, as those of an attention do."""
-    return isinstance(layer.module, nn.Conv2d) and layer.in_shape[-2:] == (1, 1)
-
-
-def _is_depthwise(module: nn.Module) -> bool:
-    return isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
 
 
 def _in_shortcut(name: str, block: Call | None) -> bool:
@@ -200,7 +107,7 @@ def _in_shortcut(name: str, block: Call | None) -> bool:
     return bool(_SHORTCUT & set(inner.split(".")))
 
 
-def _layer_site(call: Call, calls: Sequence[Call], plan: _Plan) -> Site:
+def _layer_site(call: Call, calls: Sequence[Call], plan: Plan) -> Site:
     stage, rank, block = plan.place(call)
     norm = _follower(call, calls, _NORMS)
     act = _follower(norm, calls, None) if norm is not None else None
@@ -231,8 +138,8 @@ def _layer_site(call: Call, calls: Sequence[Call], plan: _Plan) -> Site:
         in_channels=channels_in,
         out_channels=channels_out,
         bias=module.bias is not None,
-        in_size=_map_size(call.in_shape, module),
-        out_size=_map_size(call.out_shape, module),
+        in_size=map_size(call.in_shape, module),
+        out_size=map_size(call.out_shape, module),
         norm=norm.name if norm is not None else "",
         act=act.name if act is not None else "",
         act_type=_act_type(act, norm),
@@ -241,7 +148,7 @@ def _layer_site(call: Call, calls: Sequence[Call], plan: _Plan) -> Site:
     )
 
 
-def _role(call: Call, plan: _Plan, stage: int, block: Call | None) -> Role:
+def _role(call: Call, plan: Plan, stage: int, block: Call | None) -> Role:
     module = call.module
     if call.name == plan.last_linear and block is None:
         return Role.CLASSIFIER
@@ -253,7 +160,7 @@ def _role(call: Call, plan: _Plan, stage: int, block: Call | None) -> Role:
         return Role.DOWNSAMPLE
     if block is not None and _is_attention(call, block):
         return Role.ATTENTION
-    if _is_depthwise(module):
+    if is_depthwise(module):
         return Role.DEPTHWISE
     if isinstance(module, nn.Conv2d) and _pair(module.kernel_size) != (1, 1):
         return Role.SPATIAL
@@ -270,14 +177,14 @@ def _pointwise_role(module: nn.Module, *, inverted: bool) -> Role:
 
 def _is_attention(call: Call, block: Call) -> bool:
     """Whether a layer is part of an attention: named so, or a convolution on a pooled map."""
-    pooled = _on_pooled(call) and block.in_shape[-2:] != (1, 1)
+    pooled = on_pooled(call) and block.in_shape[-2:] != (1, 1)
     return "attn" in call.name.split(".") or pooled
 
 
-def _block_site(block: Call, plan: _Plan) -> Site:
+def _block_site(block: Call, plan: Plan) -> Site:
     stage, rank, _ = plan.place(block)
     in_size, out_size = (
-        _map_size(shape, block.module) for shape in (block.in_shape, block.out_shape)
+        map_size(shape, block.module) for shape in (block.in_shape, block.out_shape)
     )
     return Site(
         name=block.name,
@@ -296,14 +203,14 @@ def _block_site(block: Call, plan: _Plan) -> Site:
     )
 
 
-def _gate_site(block: Call, calls: Sequence[Call], plan: _Plan) -> Site | None:
+def _gate_site(block: Call, calls: Sequence[Call], plan: Plan) -> Site | None:
     """Return the place after the last normalisation of the main path.
 
     timm's ResNets keep an attribute for it, `se`, which is used so that names match.
     """
     if len(block.out_shape) != 4:
         return None
-    inside = [c for c in calls if _inside(c, block) and not _in_shortcut(c.name, block)]
+    inside = [c for c in calls if is_inside(c, block) and not _in_shortcut(c.name, block)]
     ends = [c for c in inside if c.out_shape == block.out_shape]
     layers = [c.end for c in inside if isinstance(c.module, nn.Conv2d | nn.Linear)]
     last_layer = max(layers, default=0)
@@ -314,7 +221,7 @@ def _gate_site(block: Call, calls: Sequence[Call], plan: _Plan) -> Site | None:
         return None
     own = _has_empty_gate(block.module)
     stage, rank, _ = plan.place(block)
-    size = _map_size(place.out_shape, place.module)
+    size = map_size(place.out_shape, place.module)
     return Site(
         name=f"{block.name}.se" if own else place.name,
         slots=frozenset({Slot.GATE}),
@@ -394,20 +301,6 @@ def _depth(shape: tuple[int, ...]) -> int:
 def _block_depth(block: Call | None) -> int:
     takes_one = block is not None and block.is_direct and len(block.inputs) == 1
     return _depth(block.in_shape) if block is not None and takes_one else 0
-
-
-def _map_size(shape: tuple[int, ...], module: nn.Module) -> Pair:
-    """Return height and width of a map; channels stand last for linear layers.
-
-    Tokens count as height.
-    """
-    if len(shape) == 4:
-        if isinstance(module, nn.Linear):
-            return shape[1], shape[2]
-        return shape[2], shape[3]
-    if len(shape) == 3:
-        return shape[1], 1
-    return 1, 1
 
 
 def _pair(value: int | tuple[int, ...]) -> Pair:
