@@ -68,7 +68,8 @@ class ContextGate(nn.Module):
         grouped = self.interact_norm(latent_NCD).relu()
         grouped = grouped.view(images, channels // self.width, self.width, latent)
         mixed: Tensor = self.interact(grouped.transpose(2, 3)).transpose(2, 3)
-        return mixed.flatten(1, 2)
+        # a traced norm takes its gradient to lie as its input does, which only holds as usual
+        return mixed.flatten(1, 2).contiguous()
 
 
 class ContextGatedConv2d(nn.Module):
