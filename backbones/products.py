@@ -12,6 +12,8 @@ from torch.nn import functional
 _HAS_ONEDNN = torch._C._has_mkldnn
 _FEWEST = 2**21
 """Multiply-adds below which the call of oneDNN takes longer than it saves."""
+_FEW_ROWS = 4
+"""Rows up to which a product takes no longer than reading the large matrix."""
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
@@ -33,6 +35,9 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
         recorded: Tensor = _Linear.apply(x, weight)
         return recorded
+    if x.shape[0] <= _FEW_ROWS:
+        # the usual library reads the large matrix faster, as long as it is the left one
+        return (weight @ x.t()).t().contiguous()
     # rows at a distance would go to oneDNN's slow reference
     w = weight if weight.t().is_contiguous() else weight.contiguous()
     y: Tensor = torch.ops.mkldnn._linear_pointwise(x.contiguous(), w, None, "none", [], "")
