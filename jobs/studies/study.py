@@ -68,6 +68,11 @@ class Study(_Part):
         return rows
 
     @property
+    def origin(self) -> str:
+        """Where the published figures stand and of which data set they are, for people."""
+        return f"{self.source}, of {self.dataset}" if self.source else "not known here"
+
+    @property
     def by_backbone(self) -> Mapping[str, StudyRow]:
         """The rows by canonical text, in order."""
         return {row.backbone: row for row in self.rows}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from convoy.leaderboard import study_exports as exports
+from convoy.leaderboard.exports import latency_notes
 from convoy.leaderboard.study import Board, Line, board, state_text, verdict
 from convoy.records import Run
 from convoy.states import RunState
@@ -179,6 +180,23 @@ def test_markdown_and_latex_carry_the_same_columns() -> None:
     assert "theirs was trained with" in markdown
 
 
+def test_a_table_with_latencies_says_how_they_were_measured() -> None:
+    found = board(KW, FULL)
+    assert found.group is not None
+    (protocol,) = latency_notes(found.group)
+    assert protocol.startswith("latency: ")
+    assert protocol.endswith("; ratio to the plain network, same process")
+    assert protocol in exports.as_markdown(found)
+    assert "latency:" not in exports.as_markdown(board(KW, []))
+
+
+def test_a_table_without_published_figures_names_no_data_set_of_theirs() -> None:
+    own = KW.model_copy(update={"source": "", "data": "digits"})
+    notes = exports.notes(board(own, []))
+    assert "source of the figures: not known here" in notes
+    assert not [note for note in notes if "imagenet1k" in note]
+
+
 def test_columns_in_which_nothing_stands_are_left_away() -> None:
     assert not {"Rank", "Ratio", "Params (M)"} & set(exports.shown_headings(board(KW, [])))
     assert {"Rank", "Ratio", "Params (M)"} <= set(exports.shown_headings(board(KW, FULL)))
@@ -188,7 +206,7 @@ def test_the_terminal_shows_title_recipe_and_source(capsys: pytest.CaptureFixtur
     study_ranking.draw(board(KW, FULL))
     out = capsys.readouterr().out
     assert KW.title in out
-    assert "one recipe for all rows: kw_adv300 (300 epochs, 224 px) on imagenet1k" in out
-    assert "source of the figures: OSVAI/KernelWarehouse README.md" in out
+    assert "one recipe for all rows: kw_adv300 (300 epochs, 224 px)" in out
+    assert "source of the figures: OSVAI/KernelWarehouse README.md, of imagenet1k" in out
     (line,) = [line for line in out.splitlines() if line.split()[:2] == ["1", ONE]]
     assert "+0.23 beyond noise, other recipe" in line or "within noise, other recipe" in line

@@ -113,6 +113,20 @@ def protocols(group: Group) -> list[tuple[str, str]]:
     return shared_protocols(group.rows)
 
 
+def latency_notes(group: Group) -> list[str]:
+    """Say how the latencies that a table shows were measured, and which did not come to rest."""
+    pair = main_protocol(group)
+    if pair is None:
+        return []
+    shaky = [
+        row.backbone
+        for row in group.rows
+        if (latency := latency_of(row, pair)) and not latency.settled
+    ]
+    rest = [f"latency did not come to rest: {', '.join(shaky)}"] if shaky else []
+    return [f"latency: {pair[1]} on {pair[0]}; ratio to the plain network, same process", *rest]
+
+
 def object_of(row: Row) -> dict[str, Json]:
     """Return a row as plain JSON values."""
     text = row.text
@@ -220,8 +234,6 @@ HEADINGS = (
 
 
 def _sheet(group: Group) -> Sheet:
-    pair = main_protocol(group)
-    timed = [f"latency: {pair[1]} on {pair[0]}, ratio to the plain network"] if pair else []
     return Sheet(
         title=headline(group),
         headings=HEADINGS,
@@ -232,5 +244,5 @@ def _sheet(group: Group) -> Sheet:
             for number, row in enumerate(group.rows)
             if row.rank == 1
         ],
-        notes=[text for text in (interval_note(group.rows), *timed) if text],
+        notes=[text for text in (interval_note(group.rows), *latency_notes(group)) if text],
     )

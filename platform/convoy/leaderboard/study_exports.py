@@ -74,12 +74,12 @@ def notes(board: Board) -> list[str]:
     study, group = board.study, board.group
     recipe = study.recipe
     lines = [
-        f"one recipe for all rows: {recipe.name} ({recipe.epochs} epochs, {recipe.image_size} px) "
-        f"on {study.dataset}",
+        f"one recipe for all rows: {recipe.name} ({recipe.epochs} epochs, {recipe.image_size} px)",
         f"published: {study.paper}" if study.paper else "",
-        f"source of the figures: {study.source or 'they are not known here'}",
+        f"source of the figures: {study.origin}",
         f"measured: {exports.headline(group)}" if group else "",
         exports.interval_note(group.rows) if group else "",
+        *(exports.latency_notes(group) if group else ()),
     ]
     if group and not board.is_as_planned:
         lines.append(f"measured under {group.key['recipe']}, not under {recipe.name}")

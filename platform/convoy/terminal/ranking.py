@@ -78,29 +78,17 @@ def _cells(row: Row, *, pair: tuple[str, str] | None) -> dict[str, Cell]:
 
 
 def _notes(group: Group) -> list[str]:
-    pair = exports.main_protocol(group)
     notes = [exports.interval_note(group.rows)]
     if any(row.accuracy for row in group.rows):
         notes.append("rows of one rank cannot be told apart by their intervals")
-    if pair:
-        notes.append(f"latency: {pair[1]} on {pair[0]}; ratio to the plain network, same process")
-        notes += _unsettled(group, pair)
-        others = exports.protocols(group)[1:]
-        notes += [f"also measured: {protocol} on {device} (--json)" for device, protocol in others]
+    notes += exports.latency_notes(group)
+    others = exports.protocols(group)[1:]
+    notes += [f"also measured: {protocol} on {device} (--json)" for device, protocol in others]
     if group.differs:
         facts = (f"{name} {here} (above {there})" for name, (here, there) in group.differs.items())
         notes.append(f"differs in {', '.join(facts)}")
     notes += [_published_text(row) for row in group.rows if row.published]
     return [note for note in notes if note]
-
-
-def _unsettled(group: Group, pair: tuple[str, str]) -> list[str]:
-    names = [
-        row.backbone
-        for row in group.rows
-        if (latency := exports.latency_of(row, pair)) and not latency.settled
-    ]
-    return [f"latency did not come to rest: {', '.join(names)}"] if names else []
 
 
 _NOISE = {True: ", within noise", False: ", beyond noise", None: ""}

@@ -92,9 +92,8 @@ def about(study: Study) -> list[str]:
         line
         for line in (
             study.paper,
-            f"recipe {recipe.name} ({recipe.epochs} epochs, {recipe.image_size} px) on "
-            f"{study.dataset}",
-            f"published figures: {study.source or 'not known here'}",
+            f"recipe {recipe.name} ({recipe.epochs} epochs, {recipe.image_size} px)",
+            f"published figures: {study.origin}",
             *study.notes,
         )
         if line
