@@ -162,6 +162,9 @@ VARIANTS: Mapping[str, Variant] = {
     "kernel_warehouse(budget=4)": Variant(
         "kernel_warehouse", _kernel_warehouse, {"budget": 4}, (0.9, 0.3, 0.0)
     ),
+    "kernel_warehouse(budget=0.5)": Variant(
+        "kernel_warehouse", _kernel_warehouse, {"budget": 0.5}, (0.9, 0.3, 0.0)
+    ),
     "odconv": Variant("odconv", _odconv, {}, (30.0, 3.0, 1.0)),
     "odconv(kernels=4)": Variant("odconv", _odconv, {"kernels": 4}, (30.0, 3.0, 1.0)),
     "dyconv": Variant("dyconv", _dyconv, {}, (34.0, 3.0, 1.0)),

@@ -49,7 +49,7 @@ CASES: Mapping[str, Site] = {
     "depthwise": site((6, 6), padding=1, groups=6, role=Role.DEPTHWISE),
     "depthwise, stride 2": site((6, 6), padding=1, stride=2, groups=6, role=Role.DEPTHWISE),
     "many outputs": site((3, 40), padding=1),
-    "bias and dilation": site((5, 4), padding=2, dilation=2, bias=True),
+    "bias and dilation": site((6, 4), padding=2, dilation=2, bias=True),
     "1x5": replace(site((4, 6)), kernel_size=(1, 5), padding=(0, 2)),
     "uneven": replace(
         site((4, 6), bias=True, groups=2),

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from backbones import method as registry
 from backbones import per_image, products
-from backbones.sites import Pair
+from backbones.sites import Pair, Role
 from tests.backbones.closeness import (
     TOLERANCE,
     assert_equals_reference,
@@ -20,6 +21,7 @@ from tests.backbones.closeness import (
     wanted_of,
 )
 from tests.backbones.dynamic_layers import VARIANTS, Case, cases
+from tests.backbones.small_sites import shake, site
 
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
 ALL = cases()
@@ -127,6 +129,31 @@ def test_a_map_that_lies_otherwise_in_memory_gives_the_same(case: Case) -> None:
         assert relative_error(layer(apart), wanted) < 1e-6
         assert relative_error(layer(turned), wanted) < 1e-6
         assert relative_error(layer(repeated), wanted[:1].expand_as(wanted)) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("method", "role", "shape"),
+    [
+        *[("kernel_warehouse", Role.POINTWISE, shape) for shape in [(1, 12), (9, 12), (3, 5, 12)]],
+        *[(name, Role.CLASSIFIER, (n, 12)) for name in ("condconv", "dcd") for n in (1, 9)],
+    ],
+    ids=str,
+)
+def test_without_gradients_a_linear_layer_gives_the_same(
+    method: str, role: Role, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = site((12, 8), kernel=1, kind="linear", bias=True, role=role)
+    layer = registry.load_plan(method)([place], registry.get(method).settings())["layer"]
+    shake(layer)
+    x = torch.randn(shape)
+    wanted = layer.eval()(x)
+    for part, fewest in WAYS.values():
+        monkeypatch.setattr(per_image, "_PART", part)
+        monkeypatch.setattr(products, "_FEWEST", fewest)
+        with torch.no_grad():
+            y = layer(x)
+        assert y.shape == (*shape[:-1], 8)
+        assert relative_error(y, wanted) < 1e-6
 
 
 # --- precision -------------------------------------------------------------------------------

@@ -106,15 +106,21 @@ def test_scaling_kernels_or_maps_is_the_same(case: str) -> None:
     assert relative_error(few(x), many(x)) < 1e-6
 
 
-def test_with_constant_attentions_and_one_kernel_it_is_a_plain_convolution() -> None:
-    module = layer_of("bias", Settings()).eval()
-    for head in (module.attention.channel, module.attention.filter, module.attention.spatial):
-        assert head is not None
-        nn.init.zeros_(head.weight)
-        nn.init.constant_(head.bias, 50.0)  # a sigmoid of 1
-    x = torch.randn(2, 3, 6, 5)
-    wanted = functional.conv2d(x, module.weight.view(4, 3, 3, 3), module.bias, padding=1)
+@pytest.mark.parametrize("case", CASES)
+def test_with_constant_attentions_and_one_kernel_it_is_a_plain_convolution(case: str) -> None:
+    module = layer_of(case, Settings()).eval()
+    place, heads = module.site, module.attention
+    for head in (heads.channel, heads.filter, heads.spatial):
+        if head is not None:  # 1x1 and depthwise layers have one less
+            nn.init.zeros_(head.weight)
+            nn.init.constant_(head.bias, 50.0)  # a sigmoid of 1
+    x = torch.randn(2, place.in_channels, 7, 6)
+    kernel = module.weight.view(place.out_channels, -1, *place.kernel_size)
+    where = (place.stride, place.padding, place.dilation, place.groups)
+    wanted = functional.conv2d(x, kernel, module.bias, *where)
     assert relative_error(module(x), wanted) < 1e-6
+    with torch.no_grad():
+        assert relative_error(module(x), wanted) < 1e-6
 
 
 def test_where_no_kernel_depends_on_the_image_an_ordinary_convolution_runs() -> None:
