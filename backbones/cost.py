@@ -5,7 +5,8 @@ in evaluation mode. The assembly of
 dynamic kernels is included and also shown apart: it is what runs inside modules whose class says
 ``cost_kind = "assembly"``. Bias,
 normalisation, activation, pooling and element-wise products count nothing. A multiply and an add
-together are one.
+together are one. Where weights are zero by construction, the module says in ``cost_share`` (a
+fraction) which share of its own products counts.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -101,11 +103,13 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch doe
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch does not type it
         self._running: list[tuple[str, bool]] = []
+        self._shares: dict[str, Fraction] = {}
         self._madds: dict[str, int] = defaultdict(int)
         self._assembly: dict[str, int] = defaultdict(int)
 
     def attach(self, name: str, module: nn.Module) -> list[Any]:
         assembles = getattr(module, "cost_kind", "") == ASSEMBLY
+        self._shares[name] = getattr(module, "cost_share", Fraction(1))
 
         def enter(_: nn.Module, __: tuple[Any, ...]) -> None:
             inherited = bool(self._running) and self._running[-1][1]
@@ -129,6 +133,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch doe
             # torch counts a multiply and an add as two
             madds = formula(*args, **(kwargs or {}), out_val=out) // 2
             name, assembles = self._running[-1]
+            madds = int(madds * self._shares[name])
             self._madds[name] += madds
             self._assembly[name] += madds if assembles else 0
         return out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 import torch
 from torch import nn
@@ -82,3 +84,11 @@ def test_a_shared_parameter_counts_once() -> None:
     )
     assert counted.params == 9
     assert counted.madds == 18
+
+
+def test_products_with_weights_that_are_zero_by_construction_do_not_count() -> None:
+    with torch.device("meta"):
+        thinned, dense = nn.Conv2d(4, 8, 1), nn.Conv2d(8, 8, 1)
+    vars(thinned)["cost_share"] = Fraction(3, 4)
+    counted = count(nn.Sequential(thinned, dense), image_size=5, channels=4)
+    assert [layer.madds for layer in counted.layers.values()] == [25 * 24, 25 * 64]

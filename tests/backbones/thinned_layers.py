@@ -1,0 +1,89 @@
+"""Convolutions that a method thins out, and the widths of a network whose counts papers print."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from backbones.cost import count
+from backbones.sites import Site
+from tests.backbones.closeness import TOLERANCE, assert_equals_reference, relative_error
+from tests.backbones.small_sites import site
+
+PLACES: Mapping[str, Site] = {
+    "3x3": site((4, 8), padding=1),
+    "stride 2": site((8, 4), padding=1, stride=2),
+    "stride 3, bias": site((4, 4), padding=1, stride=3, bias=True),
+    "5x5, dilation": site((4, 12), kernel=5, padding=4, dilation=2),
+    "uneven": replace(
+        site((8, 8), bias=True), kernel_size=(1, 7), padding=(0, 3), stride=(2, 1), out_size=(4, 6)
+    ),
+}
+"""Every form that the rule of `backbones.dense_spatial` lets through; channels divide by 4."""
+
+SIZES = ((7, 6), (8, 5), (1, 1))
+
+VGG16 = (
+    (64, 32),
+    (64, 32),
+    (128, 16),
+    (128, 16),
+    *[(256, 8)] * 3,
+    *[(512, 4)] * 3,
+    *[(512, 2)] * 3,
+)
+"""Channels and side of the maps of VGG-16 for images of 32 pixels."""
+
+
+def vgg16_cifar(layer: Callable[[Site], nn.Module]) -> tuple[int, int]:
+    """Count VGG-16 with a hidden linear layer of 512 and its norm, for ten classes.
+
+    Args:
+        layer: Makes what stands for each convolution after the first, which is plain.
+
+    Returns:
+        Parameters and multiply-adds.
+    """
+    norms = 2 * sum(channels for channels, _ in VGG16)
+    head = 512 * 512 + 512 + 2 * 512 + 512 * 10 + 10
+    params, madds = 27 * 64 + norms + head, 27 * 64 * 32 * 32 + 512 * 512 + 512 * 10
+    for (before, _), (channels, side) in pairwise(VGG16):
+        with torch.device("meta"):
+            made = layer(site((before, channels), padding=1))
+        counted = count(made, image_size=side, channels=before)
+        params, madds = params + counted.params, madds + counted.madds
+    return params, madds
+
+
+def assert_layer_equals(
+    layer: nn.Module, place: Site, reference: Callable[[Tensor, Mapping[str, Tensor]], Tensor]
+) -> None:
+    """Compare with the reference for odd and tiny maps, one image and several, in either layout."""
+    for height, width in SIZES:
+        for images in (1, 3):
+            if layer.training and images * height * width == 1:
+                continue  # a norm in training needs two values
+            x = torch.randn(images, place.in_channels, height, width)
+            x = x.to(next(layer.parameters()).dtype)
+            for layout in (torch.contiguous_format, torch.channels_last):
+                layer.zero_grad()
+                assert_equals_reference(layer, x.contiguous(memory_format=layout), reference)
+
+
+def assert_half_precision(
+    layer: nn.Module, place: Site, reference: Callable[[Tensor, Mapping[str, Tensor]], Tensor]
+) -> None:
+    """Compare under autocast, and with all numbers in half precision."""
+    x = torch.randn(3, place.in_channels, 9, 8)
+    state = {name: value.double() for name, value in layer.state_dict().items()}
+    wanted = reference(x.double(), state)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert relative_error(layer(x), wanted) < TOLERANCE[torch.bfloat16]
+    with torch.no_grad():
+        whole = layer.to(torch.bfloat16)(x.to(torch.bfloat16))
+    assert whole.dtype is torch.bfloat16
+    assert relative_error(whole, wanted) < TOLERANCE[torch.bfloat16]
