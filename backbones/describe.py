@@ -12,6 +12,8 @@ from backbones.resolve import PLAIN, Resolved, resolve
 from backbones.selection import select
 from backbones.sites import sites
 
+_LAYERS = frozenset({"conv2d", "linear"})
+
 
 @dataclass(frozen=True)
 class Description:
@@ -25,7 +27,8 @@ class Description:
         madds: Multiply-adds for one image, assembly included (see `cost`).
         madds_assembly: The part that assembles kernels.
         sites_total: Convolutions and linear layers of the plain network.
-        sites_taken: Sites that the methods took.
+        sites_taken: Those that the methods replaced.
+        blocks_taken: Residual blocks that the methods put a gate into, or replaced.
         published: Rows that papers print for exactly this backbone.
         image_size: Side of the input in pixels for which it was counted.
         classes: Width of the classifier.
@@ -39,6 +42,7 @@ class Description:
     madds_assembly: int
     sites_total: int
     sites_taken: int
+    blocks_taken: int
     published: tuple[Published, ...]
     image_size: int
     classes: int
@@ -70,11 +74,13 @@ def describe(
     image_size = image_size or usual_image_size(resolved.network, resolved.options)
     found = sites(resolved, image_size=image_size, classes=classes)
     counted = cost(resolved, classes=classes, image_size=image_size)
-    taken = sum(
-        len(select(name, settings, found, network=resolved.network))
+    taken = [
+        site
         for name, settings in resolved.methods
         if name != PLAIN
-    )
+        for site in select(name, settings, found, network=resolved.network)
+    ]
+    layers = sum(site.kind in _LAYERS for site in taken)
     return Description(
         backbone=str(resolved),
         network=resolved.network,
@@ -85,8 +91,9 @@ def describe(
         params=counted.params,
         madds=counted.madds,
         madds_assembly=counted.madds_assembly,
-        sites_total=sum(site.kind in {"conv2d", "linear"} for site in found),
-        sites_taken=taken,
+        sites_total=sum(site.kind in _LAYERS for site in found),
+        sites_taken=layers,
+        blocks_taken=len(taken) - layers,
         published=published_rows(resolved),
         image_size=image_size,
         classes=classes,

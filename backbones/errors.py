@@ -63,21 +63,24 @@ class WeightsError(BackboneError):
         self.misshapen = tuple(misshapen)
 
 
-def near(name: str, known: Iterable[str], *, count: int = 4) -> str:
+def near(name: str, known: Iterable[str], *, count: int = 4, listed: int = 12) -> str:
     """Say which known names are like `name`, or list all when they are few.
 
     Args:
         name: What was typed.
         known: Every name that would do.
         count: How many near names at most.
+        listed: Up to so many names are all listed when none is near.
 
     Returns:
         A phrase such as ``did you mean odconv, dyconv?`` or ``known: conv, se``.
     """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=count, cutoff=0.6)
+    # papers write ODConv and ResNet18
+    by_lower = {one.lower(): one for one in names}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.6)
     if close:
-        return f"did you mean {', '.join(close)}?"
-    if len(names) <= 3 * count:
+        return f"did you mean {', '.join(by_lower[one] for one in close)}?"
+    if len(names) <= listed:
         return f"known: {', '.join(names)}"
     return f"{len(names)} are known"

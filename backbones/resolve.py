@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -21,6 +21,8 @@ from backbones.text import Backbone, Call, Scalar, parse
 
 PLAIN = "conv"
 """The method that replaces nothing."""
+
+_NONE = "none"
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -119,11 +121,23 @@ def _read(model: type[_Model], call: Call, preset: Mapping[str, object], what: s
             hint = near(key, model.model_fields) if model.model_fields else "it has none"
             raise SettingError(f"{what} {call.name!r} has no setting {key!r}; {hint}")
     try:
-        return model.model_validate({**preset, **call.settings})
+        return model.model_validate({**preset, **_given(model, call.settings)})
     except ValidationError as error:
         raise SettingError(
             "; ".join(_fault(dict(fault), model, call.name) for fault in error.errors())
         ) from error
+
+
+def _given(model: type[BaseModel], settings: Mapping[str, Scalar]) -> dict[str, Scalar | None]:
+    """Read the word `none` as no value where a setting may have none."""
+    return {
+        key: None if value == _NONE and _may_lack(model, key) else value
+        for key, value in settings.items()
+    }
+
+
+def _may_lack(model: type[BaseModel], key: str) -> bool:
+    return type(None) in get_args(model.model_fields[key].annotation)
 
 
 def _fault(fault: Mapping[str, object], model: type[BaseModel], name: str) -> str:
@@ -138,8 +152,9 @@ def _fault(fault: Mapping[str, object], model: type[BaseModel], name: str) -> st
 
 def _differing(settings: BaseModel, preset: Mapping[str, object]) -> dict[str, Scalar]:
     base = type(settings).model_validate(dict(preset))
+    found = {key: getattr(settings, key) for key in type(settings).model_fields}
     return {
-        key: getattr(settings, key)
-        for key in type(settings).model_fields
-        if getattr(settings, key) != getattr(base, key)
+        key: _NONE if value is None else value
+        for key, value in found.items()
+        if value != getattr(base, key)
     }

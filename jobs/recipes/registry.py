@@ -73,7 +73,8 @@ ChosenRecipe = Annotated[Recipe, BeforeValidator(_values)]
 
 def _maker(name: str) -> Callable[[], Recipe]:
     if name not in _makers():
-        raise SpecError(f"unknown recipe {name!r}; {near(name, _makers())}")
+        hint = near(name, _makers(), listed=len(_makers()))  # no command lists recipes
+        raise SpecError(f"unknown recipe {name!r}; {hint}")
     return _makers()[name]
 
 

@@ -10,7 +10,12 @@ from torch import Tensor, nn
 
 from backbones import method as registry
 from backbones.build import anneal, build
-from backbones.errors import SettingError, UnknownMethodError, UnsupportedNetworkError
+from backbones.errors import (
+    SettingError,
+    UnknownMethodError,
+    UnknownNetworkError,
+    UnsupportedNetworkError,
+)
 from backbones.resolve import resolve
 
 SMALL = "resnet18(stem=small)"
@@ -78,6 +83,22 @@ def test_a_method_that_finds_nothing_is_refused_with_what_it_needs() -> None:
 
 def test_plain_beside_another_method_says_nothing() -> None:
     assert str(resolve("resnet18/conv+eca")) == "resnet18/eca"
+
+
+def test_names_as_papers_write_them_lead_to_ours() -> None:
+    with pytest.raises(UnknownMethodError, match=r"did you mean odconv"):
+        resolve("resnet18/ODConv")
+    with pytest.raises(UnknownNetworkError, match=r"did you mean resnet18"):
+        resolve("RESNET18/conv")
+
+
+def test_a_setting_that_is_none_by_default_can_be_written_so() -> None:
+    assert resolve("resnet18/dyconv(temperature=none)") == resolve("resnet18/dyconv")
+    assert str(resolve("resnet18/kernel_warehouse(startup=none,reduction=none)")) == (
+        "resnet18/kernel_warehouse(startup=none)"
+    )
+    with pytest.raises(SettingError, match="valid number"):
+        resolve("resnet18/kernel_warehouse(budget=none)")
 
 
 def test_unknown_names_and_settings_name_their_neighbours() -> None:

@@ -70,6 +70,11 @@ def test_an_unknown_recipe_is_refused_with_near_names() -> None:
         recipes.get("digit_quick")
 
 
+def test_a_name_like_none_is_answered_with_all_of_them() -> None:
+    with pytest.raises(SpecError, match=rf"known: {', '.join(recipes.names())}$"):
+        recipes.get("zzzz")
+
+
 def test_the_hash_of_a_recipe_leaves_its_name_out() -> None:
     recipe = recipes.get("cifar_200")
     assert recipe.derive(name="mine").digest() == recipe.digest()

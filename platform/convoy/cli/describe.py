@@ -112,9 +112,14 @@ def _cells(one: Description) -> list[str]:
         f"{one.params / 1e6:.3f}",
         f"{one.madds / 1e6:.1f}",
         f"{one.madds_assembly / 1e6:.1f}",
-        f"{one.sites_taken} of {one.sites_total}",
+        _taken_text(one),
         _published_text(one.published),
     ]
+
+
+def _taken_text(one: Description) -> str:
+    layers = f"{one.sites_taken} of {one.sites_total}"
+    return f"{layers}, {one.blocks_taken} blocks" if one.blocks_taken else layers
 
 
 def _published_text(rows: Sequence[Published]) -> str:

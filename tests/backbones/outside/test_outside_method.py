@@ -88,7 +88,7 @@ def test_it_is_built_described_and_combined_like_any_other(
     assert shape == [1, 10]
     assert factor == 0.5
     assert about["backbone"] == "resnet18/channel_scale"
-    assert about["sites_taken"] == 8
+    assert about["blocks_taken"] == 8
     assert about["params"] == about["published"][0]["params_exact"]
 
 

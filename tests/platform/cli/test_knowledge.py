@@ -51,6 +51,7 @@ def test_describe_counts_several_backbones(command: Any) -> None:
     assert 0 < warehouse["madds_assembly"] < warehouse["madds"]
     assert mobile["params"] == 3_504_872
     assert mobile["sites_taken"] == 0
+    assert "0 of 21, 8 blocks" in command("describe", "resnet18/eca").out
     assert {"published", "image_size", "classes", "methods"} <= mobile.keys()
 
 
