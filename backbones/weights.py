@@ -191,7 +191,9 @@ def _recognise(
     tensors = given.tensors
     layout = best_layout(network, resolved, tensors)
     left = layout.other_classifier(tensors, resolved, own_classes) if own_classes else set()
-    layout.refuse_unfitting(tensors, left, name=f"{name} into {resolved}")
+    layout.refuse_unfitting(
+        tensors, left, name=f"{name}{_written_as(given.metadata)} into {resolved}"
+    )
     used = {n: e for n, e in layout.entries.items() if n in tensors and e.target not in left}
     held = given.metadata.get("temperature")
     fit = Fit(
@@ -207,6 +209,14 @@ def _recognise(
         temperature_from="schedule" if held is None else "file",
     )
     return fit, used, tensors
+
+
+def _written_as(metadata: Mapping[str, str]) -> str:
+    """Say what a file says of itself, which is mostly why it does not fit."""
+    if "backbone" not in metadata:
+        return ""
+    classes = f", {metadata['classes']} classes" if "classes" in metadata else ""
+    return f" (written as {metadata['backbone']}{classes})"
 
 
 def _tempered(network: nn.Module) -> list[_Tempered]:

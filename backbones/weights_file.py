@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -87,13 +88,19 @@ def _read_pickle(file: Path) -> Any:
             return torch.load(file, map_location="cpu", weights_only=True, mmap=is_zip or None)
     except UnpicklingError as error:
         raise WeightsError(
-            f"{file} is refused: it holds more than tensors ({_first_line(error)}), and code from "
+            f"{file} is refused: it holds more than tensors{_culprit(error)}, and code from "
             "a file is never run; have its maker save the state dict alone, or safetensors"
         ) from error
     except (EOFError, OSError, RuntimeError, ValueError, KeyError) as error:
         raise WeightsError(
             f"{file} cannot be read ({_first_line(error)}); it is cut short or no PyTorch file"
         ) from error
+
+
+def _culprit(error: UnpicklingError) -> str:
+    """Name what was refused; the rest of PyTorch's message advises to load it nevertheless."""
+    found = re.search(r"GLOBAL (\S+)", str(error))
+    return f" ({found[1]})" if found else ""
 
 
 def _first_line(error: Exception) -> str:

@@ -77,7 +77,7 @@ class Layout:
 
     def _misshapen(self, given: Mapping[str, Tensor], left: AbstractSet[str]) -> list[str]:
         wrong = [
-            f"{name} {_kind(tensor)} for {_wanted(entry)}"
+            f"{name} {_kind(tensor, entry)} for {_wanted(entry)}"
             for name, tensor in given.items()
             if (entry := self.entries.get(name))
             and entry.target not in left
@@ -141,12 +141,16 @@ def _layouts(network: nn.Module, resolved: Resolved) -> Iterator[Layout]:
 
 
 def _fits(tensor: Tensor, entry: Entry) -> bool:
+    return tuple(tensor.shape) in entry.shapes and _is_of_its_kind(tensor, entry)
+
+
+def _is_of_its_kind(tensor: Tensor, entry: Entry) -> bool:
     is_counter = entry.target.rpartition(".")[2] == _COUNTER
-    return tuple(tensor.shape) in entry.shapes and tensor.is_floating_point() is not is_counter
+    return tensor.is_floating_point() is not is_counter
 
 
-def _kind(tensor: Tensor) -> str:
-    kind = "" if tensor.is_floating_point() else f" {tensor.dtype}".replace("torch.", "")
+def _kind(tensor: Tensor, entry: Entry) -> str:
+    kind = "" if _is_of_its_kind(tensor, entry) else f" {tensor.dtype}".replace("torch.", "")
     return f"{list(tensor.shape)}{kind}"
 
 

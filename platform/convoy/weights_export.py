@@ -16,6 +16,9 @@ from convoy.storage import MIB, Storage
 from jobs.classify import ClassifySpec
 from jobs.job import read_spec
 
+SUFFIX = ".safetensors"
+"""How the file is named, since other programs go by that."""
+
 
 @dataclass(frozen=True)
 class Written:
@@ -93,6 +96,8 @@ def _require(run: Run, file: Path, *, replace: bool) -> None:
         raise ConvoyError(
             f"run {run.id} is {run.state}; its weights are exported once it succeeded"
         )
+    if file.suffix != SUFFIX:
+        raise ConvoyError(f"{file} would hold safetensors; name it {file.with_suffix(SUFFIX).name}")
     if file.exists() and not replace:
         raise ConvoyError(f"{file} is there already; name another file, or say --force")
     if not file.absolute().parent.is_dir():

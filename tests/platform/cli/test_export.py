@@ -88,7 +88,9 @@ def test_what_does_not_fit_is_listed_in_full(call: Command, tmp_path: Path) -> N
     other = f"{BACKBONE}(budget=4)"
     answer = call("describe", other, "--weights", str(file), "--classes", "10")
     assert answer.status == 1
-    assert answer.err.startswith("error: cannot load")
+    assert answer.err.startswith(
+        f"error: cannot load {file} (written as {BACKBONE}, 10 classes) into {other}"
+    )
     assert len(answer.out.splitlines()) > 20
     assert all(line.startswith("misshapen") for line in answer.out.splitlines())
     asked = call("describe", other, "--weights", str(file), "--classes", "10", "--json")
@@ -135,6 +137,13 @@ def test_a_file_that_is_there_stays_unless_told(call: Command, tmp_path: Path) -
     assert file.read_text() == "mine"
     assert call(*words, "--force").status == 0
     assert file.stat().st_size > 4
+
+
+def test_a_name_that_promises_another_format_is_refused(call: Command, tmp_path: Path) -> None:
+    answer = call("export", str(WAREHOUSES), "--to", str(tmp_path / "weights.pth"))
+    assert answer.status == 1
+    assert answer.err.rstrip().endswith("would hold safetensors; name it weights.safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_spoiled_checkpoint_is_not_exported(trained: Path, tmp_path: Path) -> None:
