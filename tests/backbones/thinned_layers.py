@@ -63,10 +63,10 @@ def assert_layer_equals(
     layer: nn.Module, place: Site, reference: Callable[[Tensor, Mapping[str, Tensor]], Tensor]
 ) -> None:
     """Compare with the reference for odd and tiny maps, one image and several, in either layout."""
-    for height, width in SIZES:
+    # on one pixel a norm in training undoes a channel's only weight: its gradient is rounding
+    normed = layer.training and any(isinstance(m, nn.BatchNorm2d) for m in layer.modules())
+    for height, width in SIZES[:-1] if normed else SIZES:
         for images in (1, 3):
-            if layer.training and images * height * width == 1:
-                continue  # a norm in training needs two values
             x = torch.randn(images, place.in_channels, height, width)
             x = x.to(next(layer.parameters()).dtype)
             for layout in (torch.contiguous_format, torch.channels_last):
