@@ -26,6 +26,7 @@ SOURCES = {
     "weightnet": "megvii-model/WeightNet",
     "cgc": "XudongLinthu/context-gated-convolution",
     "condconv": "d-li14/condconv.pytorch",
+    "spconv": "qiulinzhang/SPConv.pytorch",
     "conv": "this project",
 }
 
@@ -44,6 +45,7 @@ def test_all_official_networks_are_listed() -> None:
         "weightnet": 4,
         "cgc": 1,
         "condconv": 2,
+        "spconv": 11,
         "conv": 3,  # timm's own CondConv networks, which are networks by themselves
     }
 

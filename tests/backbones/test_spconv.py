@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.export import Dim, export
 from torch.nn import functional
 
+from backbones import weights
 from backbones.build import build
 from backbones.cost import cost
 from backbones.errors import SettingError, UnsupportedNetworkError
@@ -22,6 +23,7 @@ from backbones.resolve import resolve
 from backbones.sites import Role, Site, sites
 from tests.backbones import reference_spconv
 from tests.backbones.closeness import TOLERANCE, errors, relative_error, wanted_of
+from tests.backbones.released_lists import named
 from tests.backbones.small_sites import shake, site
 
 CASES: Mapping[str, tuple[Site, Settings]] = {
@@ -251,6 +253,29 @@ def test_representative_channels_fill_whole_groups(
 ) -> None:
     place = replace(site((channels, 8), padding=1), stage=1)
     assert representative_channels(place, Settings(alpha=alpha, groups=groups)) == wanted
+
+
+def test_a_released_checkpoint_computes_what_its_formula_says() -> None:
+    backbone, path = "resnet18/spconv", "layer2.0.conv1"
+    given = named(backbone).drawn()
+    network = build(backbone).eval()
+    saved = {f"module.{name}": value for name, value in given.items()}
+    weights.load(network, saved, backbone=backbone)
+    names = {
+        "gwc.weight": "group_wise.weight",
+        "pwc.weight": "point_wise.weight",
+        "conv1x1.weight": "redundant_conv.weight",
+        "conv1x1.bias": "redundant_conv.bias",
+    }
+    for theirs, ours in (("bn1", "representative_norm"), ("bn2", "redundant_norm")):
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            names[f"{theirs}.{part}"] = f"{ours}.{part}"
+    state = {ours: given[f"{path}.{theirs}"].double() for theirs, ours in names.items()}
+    place = site((64, 128), padding=1, stride=2)
+    x = torch.randn(1, 64, 6, 8)
+    wanted = Reference(place, Settings(), training=False)(x.double(), state)
+    with torch.no_grad():
+        assert relative_error(network.get_submodule(path)(x), wanted) < TOLERANCE[torch.float32]
 
 
 # --- where it goes ---------------------------------------------------------------------------

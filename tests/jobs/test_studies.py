@@ -21,6 +21,7 @@ PAPERS = {
     *("dcd-resnet50-120e", "dcd-resnet18", "dcd-mobilenetv2-300e", "cgc-resnet50"),
     *("dyconv-imagenet", "dyconv-mobilenetv2-widths", "dyconv-temperature"),
     *("condconv-imagenet", "condconv-efficientnet", "weightnet-shufflenet"),
+    *("spconv-resnet50-90e", "spconv-resnet-90e", "spconv-cifar10-resnet20", "spconv-ablation"),
 }
 
 COUNTS = {
@@ -50,12 +51,19 @@ COUNTS = {
     "resnet18/kernel_warehouse(startup=all_to_one)": 11_932_148,
     "resnet18/kernel_warehouse(startup=none)": 11_932_148,
     "resnet18/kernel_warehouse(startup=one_to_two)": 11_932_148,
+    "resnet20_cifar/spconv(alpha=0.125-0.25-0.5)": 160_504,
+    "resnet20_cifar/spconv(alpha=0.5-0.25-0.125)": 125_080,
+    "resnet20_cifar/spconv(fusion=sum)": 169_432,
+    "resnet20_cifar/spconv(groups=1)": 236_248,
+    "resnet20_cifar/spconv(groups=4)": 136_024,
+    "resnet20_cifar/spconv(pointwise=false)": 154_584,
     "resnet50/condconv": 129_865_800,
+    "resnet50/hetconv": 18_012_200,
     "semnasnet_100/condconv": 20_784_030,
     "semnasnet_100/conv": 3_887_038,
 }
-"""Parameters of rows for which no source prints any. Those of the others are in published.json,
-which the tests of the methods hold to what is built."""
+"""Parameters (for 1000 classes) of rows for which no source prints any. Those of the others are in
+published.json, which the tests of the methods hold to what is built."""
 
 
 def every_row() -> Iterator[tuple[Study, StudyRow]]:
