@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from backbones.methods.kernel_warehouse.partition import Share, Warehouse
 from backbones.methods.kernel_warehouse.settings import Settings
 from backbones.methods.kernel_warehouse.startup import assignment
+from backbones.sample_norm import SampleNorm
 
 _SMALLEST_BASIS = 16
 _EPSILON = 1e-3
@@ -84,22 +84,6 @@ class Attention(nn.Module):
         if temperature == 0:
             return alpha_NMK
         return (1 - temperature) * alpha_NMK + temperature * self.startup.to(alpha_NMK.dtype)
-
-
-class SampleNorm(nn.BatchNorm1d):
-    """Batch normalisation that takes its running statistics for a batch of one.
-
-    In training one sample has no variance: the released code fails there. Such a batch leaves the
-    statistics as they are.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise (N, H)."""
-        if self.training and x.shape[0] == 1:
-            return functional.batch_norm(
-                x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
-            )
-        return super().forward(x)
 
 
 class FarLogits(nn.Module):

@@ -22,6 +22,7 @@ from backbones.methods.kernel_warehouse.assembly import Assembly
 from backbones.methods.kernel_warehouse.attention import Attention
 from backbones.methods.kernel_warehouse.settings import Settings
 from backbones.per_image import convolve_in_parts
+from backbones.schedule import linear_rest
 from backbones.sites import Site
 
 _ROWS = 72
@@ -73,9 +74,10 @@ class Warehouse(nn.Module):
             step: Micro-batches before this one, in all epochs.
             steps_per_epoch: Micro-batches in an epoch.
         """
-        steps = self.temperature_epochs * steps_per_epoch
-        left = max(0.0, (steps - step - 1) / steps) if steps else 0.0
-        self.temperature = self.initial_temperature * left
+        rest = linear_rest(
+            step=step, steps_per_epoch=steps_per_epoch, epochs=self.temperature_epochs
+        )
+        self.temperature = self.initial_temperature * rest
 
     def extra_repr(self) -> str:
         """Show the shape of the cells."""
@@ -93,7 +95,13 @@ class _Layer(nn.Module):
         self.warehouse = warehouse
         self.attention = Attention(share, part, settings)
         self.assembly = Assembly(share, part)
-        self.bias = nn.Parameter(torch.zeros(share.site.out_channels)) if share.site.bias else None
+        self.bias = nn.Parameter(torch.empty(share.site.out_channels)) if share.site.bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set the bias to 0; warehouse and attention draw their own parameters."""
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
 
     def attend(self, pooled: Tensor) -> Tensor:
         """Return (N, mixtures, n), the weight of each cell in reach, for (N, C) means."""
