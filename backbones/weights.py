@@ -195,6 +195,7 @@ def _recognise(
         tensors, left, name=f"{name}{_written_as(given.metadata)} into {resolved}"
     )
     used = {n: e for n, e in layout.entries.items() if n in tensors and e.target not in left}
+    _refuse_broken({name: tensors[name] for name in used}, name=name)
     held = given.metadata.get("temperature")
     fit = Fit(
         source=layout.source,
@@ -209,6 +210,21 @@ def _recognise(
         temperature_from="schedule" if held is None else "file",
     )
     return fit, used, tensors
+
+
+def _refuse_broken(tensors: Mapping[str, Tensor], *, name: str) -> None:
+    """Refuse numbers that are none, as a training that diverged leaves them."""
+    broken = [key for key, tensor in tensors.items() if not _is_finite(tensor)]
+    if broken:
+        raise WeightsError(
+            f"{name}: {len(broken)} of {len(tensors)} tensors hold numbers that are not finite, "
+            f"{', '.join(broken[:4])} among them; take an earlier checkpoint"
+        )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    known = tensor.is_floating_point() and not tensor.is_meta
+    return not known or bool(tensor.isfinite().all())
 
 
 def _written_as(metadata: Mapping[str, str]) -> str:

@@ -162,6 +162,12 @@ def test_cells_of_ones_own_are_there_for_every_mixture_and_lent_to_none() -> Non
     check("resnet18/kernel_warehouse(sharing=none,budget=2)")
 
 
+def test_the_third_stage_is_split_in_a_convnext_only() -> None:
+    check("convnext_tiny/kernel_warehouse(stage3=split)")
+    with pytest.raises(SettingError, match="leave stage3 unset"):
+        check("resnet18/kernel_warehouse(stage3=split)")
+
+
 def test_own_warehouses_and_whole_kernels() -> None:
     taken = sites("resnet18")
     own = partition(taken, Settings(layout="resnet", sharing="layer"))

@@ -71,6 +71,15 @@ def test_what_is_saved_comes_back_bit_by_bit(backbone: str, tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_what_a_diverged_training_left_is_refused_whole() -> None:
+    network, given = of_size(SMALL), copied(of_size(SMALL, seed=1))
+    given["layer1.0.conv1.weight"][0, 0, 0] = float("nan")
+    before = copied(network)
+    with pytest.raises(WeightsError, match=r"1 of \d+ tensors .* layer1\.0\.conv1\.weight among"):
+        weights.load(network, given, backbone=SMALL)
+    assert_untouched(network, before)
+
+
 def test_a_shared_tensor_is_kept_once_and_stays_shared(tmp_path: Path) -> None:
     backbone = "resnet20_cifar/kernel_warehouse"
     file = tmp_path / "network.safetensors"

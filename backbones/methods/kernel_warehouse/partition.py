@@ -105,9 +105,10 @@ def partition(sites: Sequence[Site], settings: Settings) -> tuple[Warehouse, ...
         Warehouses in the order of the released code.
 
     Raises:
-        SettingError: The budget or the cell ratios do not fit these layers; says which budgets
-            would.
+        SettingError: The budget or the cell ratios do not fit these layers (says which budgets
+            would), or two settings contradict each other.
     """
+    _require_consistent(settings)
     taken = [site for site in sites if layout.takes(site, settings)]
     try:
         return _partition(taken, settings)
@@ -121,6 +122,20 @@ def partition(sites: Sequence[Site], settings: Settings) -> tuple[Warehouse, ...
         raise SettingError(
             f"kernel_warehouse(budget={settings.budget:g}): {fault}; {would_do}"
         ) from None
+
+
+def _require_consistent(settings: Settings) -> None:
+    """Refuse what no budget would mend."""
+    if settings.sharing == "none" and settings.startup == "one_to_two":
+        raise SettingError(
+            "kernel_warehouse: startup=one_to_two lends a cell to a second mixture, which "
+            "sharing=none does not allow; choose startup=one_to_one or sharing=layer"
+        )
+    if settings.stage3 == "split" and settings.layout != "convnext":
+        raise SettingError(
+            "kernel_warehouse: stage3=split divides the third stage of a ConvNeXt, this network is "
+            f"replaced by the rules {settings.layout!r}; leave stage3 unset"
+        )
 
 
 def check(sites: Sequence[Site], settings: Settings) -> None:
@@ -200,10 +215,6 @@ def _require_servable(share: Share, rule: layout.CellRule, settings: Settings) -
         )
     if settings.sharing == "none" and rule.budget < 1:
         raise _Unservable("sharing=none gives each mixture cells of its own, one at least")
-    if settings.sharing == "none" and settings.startup == "one_to_two":
-        raise _Unservable(
-            "startup=one_to_two lends a cell to a second mixture, which sharing=none does not allow"
-        )
     if settings.startup == "several_to_one" and rule.budget < 2:
         raise _Unservable(
             "startup=several_to_one needs several cells a mixture, a budget of 2 at least"

@@ -26,6 +26,7 @@ from convoy.cli import (
     logs,
     methods,
     networks,
+    recipes,
     retry,
     runs,
     show,
@@ -113,6 +114,7 @@ for panel, commands in {
     RESULTS: (
         leaderboard.leaderboard,
         studies.studies,
+        recipes.recipes,
         describe.describe,
         attention.attention,
         export.export,

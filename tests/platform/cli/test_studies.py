@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jobs import studies
+from jobs import recipes, studies
 
 KW = "kw-resnet18-300e"
 ON_DIGITS = ("--set", "data=digits", "--set", "recipe.batch_size=128")
@@ -40,6 +40,15 @@ def test_studies_are_listed_with_their_recipe(command: Any) -> None:
         assert name in answer.out
     assert "kw_adv300_drop_path" in answer.out
     assert f"platform submit study {studies.names()[0]}" in answer.err
+
+
+def test_recipes_are_listed_and_one_is_shown_with_its_values(command: Any) -> None:
+    out = command("recipes").out
+    assert all(name in out for name in recipes.names())
+    assert "weight_decay" in command("recipes", "kw_adv300").out
+    (shown,) = command("recipes", "od_mbv2_150", "--json").json()
+    assert (shown["lr"], shown["epochs"]) == (0.05, 150)
+    assert "known: " in command("recipes", "nonsense").out
 
 
 def test_studies_can_be_narrowed_by_what_they_compare(command: Any) -> None:
