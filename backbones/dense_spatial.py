@@ -22,8 +22,11 @@ def is_dense_spatial(site: Site) -> bool:
     """
     if site.kind != "conv2d" or site.role not in _ROLES or site.groups > 1:
         return False
-    if max(site.kernel_size) == 1:
-        return False
+    return max(site.kernel_size) > 1 and is_centred(site)
+
+
+def is_centred(site: Site) -> bool:
+    """Whether windows are odd and each is around a pixel of the map, the first around the first."""
     lines = zip(site.kernel_size, site.padding, site.dilation, strict=True)
     return all(taps % 2 and 2 * zeros == apart * (taps - 1) for taps, zeros, apart in lines)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from backbones.sites import Site
+from backbones.sites import Pair, Site
 from tests.backbones.slow_convolution import slow_convolution
 
 
@@ -18,7 +18,7 @@ def gwc_pwc(x: Tensor, state: Mapping[str, Tensor], *, site: Site, groups: int) 
     maps = []
     for image in x:
         y = slow_convolution(image, state["group_conv.weight"], grouped)
-        means = _means(image, site)
+        means = means_of_windows(image, site.stride)
         y = y + torch.einsum("om,mhw->ohw", state["point_conv.weight"][:, :, 0, 0], means)
         if "group_conv.bias" in state:
             y = y + state["group_conv.bias"].reshape(-1, 1, 1)
@@ -26,10 +26,10 @@ def gwc_pwc(x: Tensor, state: Mapping[str, Tensor], *, site: Site, groups: int) 
     return torch.stack(maps)
 
 
-def _means(image: Tensor, site: Site) -> Tensor:
-    """Average the pixels of each window of a stride that the map really has."""
+def means_of_windows(image: Tensor, stride: Pair) -> Tensor:
+    """Average in (C, H, W) the pixels of each window of a stride that the map really has."""
     _, height, width = image.shape
-    down, right = site.stride
+    down, right = stride
     rows = [
         torch.stack(
             [
