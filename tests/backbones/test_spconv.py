@@ -16,8 +16,7 @@ from backbones import weights
 from backbones.build import build
 from backbones.cost import cost
 from backbones.errors import SettingError, UnsupportedNetworkError
-from backbones.methods.spconv import Settings, representative_channels
-from backbones.methods.spconv import operator as operators
+from backbones.methods.spconv import Settings, inference, representative_channels
 from backbones.methods.spconv.operator import SplitConv
 from backbones.resolve import resolve
 from backbones.sites import Role, Site, sites
@@ -121,7 +120,7 @@ def test_without_gradients_it_gives_the_same_in_parts_of_any_size(
     layout: torch.memory_format,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(operators, "_PART", part)
+    monkeypatch.setattr(inference, "_PART", part)
     layer = shaken(place, settings).eval()
     x = torch.randn(5, place.in_channels, 11, 12).contiguous(memory_format=layout)
     wanted = layer(x)
@@ -131,6 +130,21 @@ def test_without_gradients_it_gives_the_same_in_parts_of_any_size(
     assert relative_error(found, wanted) < 1e-6
     assert found.is_contiguous(memory_format=layout)
     assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("size", [(7, 6), (1, 1)], ids=["merged", "apart"])
+def test_a_map_that_lies_otherwise_in_memory_gives_the_same(size: tuple[int, int]) -> None:
+    layer = shaken(*CASES["3x3"]).eval()
+    x = torch.randn(3, 8, *size)
+    with torch.inference_mode():
+        wanted = layer(x)
+        apart = torch.stack((x, x), dim=4)[..., 0]
+        turned = x.transpose(2, 3).contiguous().transpose(2, 3)
+        repeated = x[:1].expand(3, -1, -1, -1)
+        assert relative_error(layer(apart), wanted) < 1e-6
+        assert relative_error(layer(turned), wanted) < 1e-6
+        assert relative_error(layer(repeated), wanted[:1].expand_as(wanted)) < 1e-6
+        assert layer(x[:0]).shape == (0, 6, *size)
 
 
 @pytest.mark.parametrize("how", ["whole", "autocast"])

@@ -15,14 +15,9 @@ from torch.nn import functional
 
 from backbones.method import Replacements
 from backbones.methods.spconv import Settings, representative_channels
+from backbones.methods.spconv.inference import infer
 from backbones.products import is_plain
 from backbones.sites import Site
-
-_PART = 2**18
-"""Numbers of a map (1 MiB in single precision) that are made and added up at a time."""
-
-Affine = tuple[Tensor, Tensor]
-"""What is multiplied by and what is added, broadcast over a map."""
 
 
 class SplitConv(nn.Module):
@@ -78,7 +73,7 @@ class SplitConv(nn.Module):
             does not divide.
         """
         if not self.training and is_plain(x):
-            return self._in_parts(x)
+            return infer(self, x)
         u3, u1 = self._convolve(x)
         u3, u1 = self.representative_norm(u3), self.redundant_norm(u1)
         if self.weighs:
@@ -87,51 +82,17 @@ class SplitConv(nn.Module):
         return torch.add(u3, u1)
 
     def _convolve(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        pooled = x
-        if self.stride != (1, 1):
-            pooled = functional.avg_pool2d(x, self.stride, ceil_mode=True)
+        pooled = self.pool(x)
         z3 = self.group_wise(x[:, : self.representative])
         if self.point_wise is not None:
             z3 = z3 + self.point_wise(pooled[:, : self.representative])
         return z3, self.redundant_conv(pooled[:, self.representative :])
 
-    def _in_parts(self, x: Tensor) -> Tensor:
-        """Make some images at a time, so that a cache holds their maps until they are added up.
-
-        The norms scale and shift, and so do the weights of the sum: both together are two numbers
-        for each image and channel, and no map is normalised by itself.
-        """
-        affine = _affine(self.representative_norm), _affine(self.redundant_norm)
-        height, width = (
-            -(-size // stride) for size, stride in zip(x.shape[2:], self.stride, strict=True)
-        )
-        images = max(1, _PART // (self.group_wise.out_channels * height * width))
-        parts = [
-            self._add(*self._convolve(x[first : first + images]), affine)
-            for first in range(0, x.shape[0], images)
-        ]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-    def _add(self, z3: Tensor, z1: Tensor, affine: tuple[Affine, Affine]) -> Tensor:
-        (scale3, shift3), (scale1, shift1) = affine
-        if self.weighs:
-            mean3, mean1 = (z.mean((2, 3), keepdim=True) for z in (z3, z1))
-            beta = torch.sigmoid(scale3 * mean3 + shift3 - (scale1 * mean1 + shift1))
-            shift = torch.lerp(shift1, shift3, beta)
-            scale3, scale1 = beta * scale3, (1 - beta) * scale1
-        else:
-            shift = shift3 + shift1
-        scale3, scale1, shift = (each.to(z3.dtype) for each in (scale3, scale1, shift))
-        return torch.addcmul(shift, z3, scale3).addcmul_(z1, scale1)
-
-
-def _affine(norm: nn.BatchNorm2d) -> Affine:
-    """Return what a norm with running statistics multiplies by and adds, (1, O, 1, 1) each."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-    shift = norm.bias - norm.running_mean * scale
-    return scale.view(1, -1, 1, 1), shift.view(1, -1, 1, 1)
+    def pool(self, x: Tensor) -> Tensor:
+        """Return what the point-wise convolutions see: means over windows of the stride."""
+        if self.stride == (1, 1):
+            return x
+        return functional.avg_pool2d(x, self.stride, ceil_mode=True)
 
 
 def plan(sites: Sequence[Site], settings: Settings) -> Replacements:
