@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from backbones.initialisation import draw_as_one
 from backbones.method import Replacements
 from backbones.methods.gwc_pwc import Settings
 from backbones.sites import Site
@@ -44,9 +45,7 @@ class GroupPointwise(nn.Module):
         """Draw both kernels anew with one deviation (He, fan out); the bias as PyTorch does."""
         self.group_conv.reset_parameters()
         weights = (self.group_conv.weight, self.point_conv.weight)
-        fan_out = sum(weight.numel() for weight in weights) / self.group_conv.in_channels
-        for weight in weights:
-            nn.init.normal_(weight, std=(2 / fan_out) ** 0.5)
+        draw_as_one(weights, in_channels=self.group_conv.in_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from backbones.initialisation import draw_as_one
 from backbones.method import Replacements
 from backbones.methods.hetconv import Settings
 from backbones.sites import Site
@@ -78,9 +79,7 @@ class HetConv(nn.Module):
         """Draw all kernels anew with one deviation (He, fan out); the bias as PyTorch does."""
         self.own_part.reset_parameters()
         weights = (self.own_part.weight, self.other_parts.weight)
-        fan_out = sum(weight.numel() for weight in weights) / self.own_part.in_channels
-        for weight in weights:
-            nn.init.normal_(weight, std=(2 / fan_out) ** 0.5)
+        draw_as_one(weights, in_channels=self.own_part.in_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve.
