@@ -23,9 +23,7 @@ def draw(record: Record, series: Mapping[str, Sequence[Point]]) -> None:
         return
     st.subheader("Curves", anchor=False)
     marks = curves.resumptions(record.attempts)
-    width = (
-        len(panels) if len(panels) <= _MOST_COLUMNS else 2 if len(panels) == 4 else _MOST_COLUMNS
-    )
+    width = _columns(len(panels))
     for start in range(0, len(panels), width):
         line = panels[start : start + width]
         for column, panel in zip(st.columns(width, gap="medium"), line, strict=False):
