@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, cast, runtime_checkable
 
 import torch
@@ -152,16 +152,21 @@ def _fill(
     network: nn.Module, plans: Mapping[str, registry.Replacements], found: Sequence[Site]
 ) -> None:
     by_name = {(site.name, slot): site for site in found for slot in site.slots}
-    around: list[tuple[str, Wraps]] = []
-    for slot in _PLACING_ORDER:
-        for name in plans:
-            if registry.get(name).slot is not slot:
-                continue
-            for path, module in plans[name].items():
-                if isinstance(module, Wraps):
-                    around.append((path, module))
-                else:
-                    _put(network, by_name[path, slot], slot, module)
+    ordered = [
+        (slot, path, module)
+        for slot in _PLACING_ORDER
+        for name, replacements in plans.items()
+        if registry.get(name).slot is slot
+        for path, module in replacements.items()
+    ]
+    around = [(path, module) for _, path, module in ordered if isinstance(module, Wraps)]
+    inside = [one for one in ordered if not isinstance(one[2], Wraps)]
+    new_blocks = {path for slot, path, _ in inside if slot is Slot.BLOCK}
+    for slot, path, module in inside:
+        site = by_name[path, slot]
+        if slot is Slot.GATE and site.block_name in new_blocks:
+            site = replace(site, name=f"{site.block_name}.gate")
+        _put(network, site, slot, module)
     for path, wrapper in around:
         wrapper.wrap(network.get_submodule(path))
         network.set_submodule(path, cast("nn.Module", wrapper))
@@ -206,6 +211,10 @@ def _put(network: nn.Module, site: Site, slot: Slot, module: nn.Module) -> None:
         else:
             network.set_submodule(site.name, nn.Sequential(present, module))
         return
+    if slot is Slot.BLOCK:
+        drop_path = getattr(network.get_submodule(site.name), "drop_path", None)
+        if isinstance(drop_path, nn.Module):
+            module.set_submodule("drop_path", drop_path)
     network.set_submodule(site.name, module)
     if slot is Slot.CONV_NORM_ACT:
         for follower in (site.norm, site.act):

@@ -58,6 +58,8 @@ class Method:
         venue: Authors, venue and year in a few words.
         takes: Whether a site that offers `slot` is taken under these settings. Light, and the only
             place that knows it.
+        needs: What it takes, in a few words for people, where its slot does not say enough
+            (``inverted residual blocks``).
         presets: Network name to the settings that the paper uses on it where they differ from the
             defaults.
         narrow: Which of the taken sites are really taken, where that depends on all of them (the
@@ -75,6 +77,7 @@ class Method:
     arxiv: str = ""
     venue: str = ""
     takes: Callable[[Site, Any], bool] = every_site
+    needs: str = ""
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     narrow: Callable[[Sequence[Site], Any], Sequence[Site]] | None = None
     check: Callable[[Sequence[Site], Any], None] | None = None

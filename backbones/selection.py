@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from backbones import method as registry
 from backbones.errors import UnsupportedNetworkError
-from backbones.method import MethodSettings
+from backbones.method import Method, MethodSettings
 from backbones.sites import Site, Slot
 
 
@@ -25,9 +25,10 @@ def select(
     if method.narrow is not None:
         taken = list(method.narrow(taken, settings))
     if not taken:
+        needs = method.needs or _NEEDS[method.slot]
         raise UnsupportedNetworkError(
-            f"{network}/{name}: nothing to replace; {name} needs {_NEEDS[method.slot]}, "
-            f"and {network} offers {_offer(offered, found)}"
+            f"{network}/{name}: nothing to replace; {name} needs {needs}, "
+            f"and {network} offers {_offer(offered, found, method)}"
         )
     if method.check is not None:
         method.check(taken, settings)
@@ -42,9 +43,11 @@ _NEEDS = {
 }
 
 
-def _offer(offered: Sequence[Site], found: Sequence[Site]) -> str:
+def _offer(offered: Sequence[Site], found: Sequence[Site], method: Method) -> str:
     layers = sum(site.kind in {"conv2d", "linear"} for site in found)
     if not offered:
         return f"none ({layers} convolutions and linear layers in all)"
+    if method.needs:
+        return f"{len(offered)} {_NEEDS[method.slot]} of another kind"
     roles = sorted({site.role.value for site in offered})
     return f"{len(offered)} of them, none that it takes (roles: {', '.join(roles)})"

@@ -28,7 +28,9 @@ class Slot(StrEnum):
     """After a block's last normalisation and before its residual sum; the replacement maps a
     map to its like."""
     BLOCK = "block"
-    """A whole residual block."""
+    """A whole residual block. Its replacement has two identities, `gate` (after its last norm and
+    before the sum) and `drop_path` (after that), to be filled by a gate and by the block's own
+    stochastic depth."""
 
 
 class Role(StrEnum):
@@ -51,6 +53,10 @@ class Role(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Site:
     """One place in a network.
+
+    An inverted residual block (a 1x1 convolution, unless it widens nothing, a depthwise and a 1x1
+    one) says kernel size, stride, padding, dilation and groups of its depthwise convolution, so
+    that `groups` is its width; in any other block `groups` is 1.
 
     Attributes:
         name: Dotted path of the module in the plain network (for a gate: the normalisation it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -24,6 +24,7 @@ class Plan:
         stages: Stage of each block, from 0.
         ranks: Index of each block in its stage.
         depthwise: Names of the blocks that hold a depthwise convolution.
+        cores: Name to the depthwise convolution of each block that is an inverted residual.
         first_layer: Name of the first convolution or linear layer.
         last_linear: Name of the last layer, if that is linear.
     """
@@ -32,6 +33,7 @@ class Plan:
     stages: Sequence[int]
     ranks: Sequence[int]
     depthwise: frozenset[str]
+    cores: Mapping[str, Call]
     first_layer: str
     last_linear: str
 
@@ -51,10 +53,11 @@ class Plan:
             for layer in layers
             if is_inside(layer, block) and is_depthwise(layer.module)
         }
+        cores = {block.name: core for block in blocks if (core := _core(block, layers))}
         first = layers[0].name if layers else ""
         end = layers[-1] if layers else None
         last = end.name if end is not None and isinstance(end.module, nn.Linear) else ""
-        return cls(blocks, stages, ranks, frozenset(depthwise), first, last)
+        return cls(blocks, stages, ranks, frozenset(depthwise), cores, first, last)
 
     def place(self, call: Call) -> tuple[int, int, Call | None]:
         """Return stage, index in the stage and block of a call."""
@@ -103,6 +106,32 @@ def _stages(blocks: Sequence[Call]) -> list[int]:
     return stages
 
 
+def _core(block: Call, layers: Sequence[Call]) -> Call | None:
+    """Return the depthwise convolution of an inverted residual block, None for another block.
+
+    Such a block is a 1x1 convolution (none where it widens nothing), a depthwise and a 1x1 one,
+    attention aside. A block whose branches take parts of its map is none.
+    """
+    inside = [one for one in layers if is_inside(one, block) and not is_attention(one, block)]
+    at = next((i for i, one in enumerate(inside) if is_depthwise(one.module)), len(inside))
+    if at > 1 or len(inside) != at + 2:
+        return None
+    takes_all = inside[0].in_shape[1] == block.in_shape[1]
+    gives_all = inside[-1].out_shape == block.out_shape
+    others = (one.module for one in inside if one is not inside[at])
+    return inside[at] if takes_all and gives_all and all(map(_is_pointwise, others)) else None
+
+
+def _is_pointwise(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)
+
+
+def is_attention(layer: Call, block: Call) -> bool:
+    """Whether a layer is part of an attention: named so, or a convolution on a pooled map."""
+    pooled = on_pooled(layer) and block.in_shape[-2:] != (1, 1)
+    return "attn" in layer.name.split(".") or pooled
+
+
 def is_inside(inner: Call, outer: Call) -> bool:
     """Whether one call is part of another."""
     return inner.name.startswith(f"{outer.name}.") and outer.begin < inner.begin < outer.end
@@ -130,3 +159,9 @@ def map_size(shape: tuple[int, ...], module: nn.Module) -> Pair:
     if len(shape) == 3:
         return shape[1], 1
     return 1, 1
+
+
+def map_stride(before: Pair, after: Pair) -> Pair:
+    """Return by which stride a map of one size became one of another: 33 pixels 17 by 2."""
+    down, across = ((2 * x + y) // (2 * y) for x, y in zip(before, after, strict=True))
+    return max(1, down), max(1, across)

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 from torch import nn
 
@@ -29,7 +30,15 @@ from backbones.errors import UnsupportedNetworkError
 from backbones.forward_trace import Call, trace
 from backbones.resolve import Resolved, resolve
 from backbones.sites import Pair, Role, Site, Slot
-from backbones.stages import Plan, is_depthwise, is_inside, map_size, on_pooled
+from backbones.stages import (
+    Plan,
+    is_attention,
+    is_depthwise,
+    is_inside,
+    map_size,
+    map_stride,
+    on_pooled,
+)
 
 _AMPLE = 224  # pixels at which no map of a block is 1x1
 _SHORTCUT = {"downsample", "shortcut", "skip", "conv_skip", "identity"}
@@ -115,17 +124,6 @@ def _layer_site(call: Call, calls: Sequence[Call], plan: Plan) -> Site:
     slots = {Slot.CONV} if _is_ordinary(module) else set()
     if norm is not None and slots:
         slots.add(Slot.CONV_NORM_ACT)
-    shape: dict[str, object] = (
-        {
-            "kernel_size": _pair(module.kernel_size),
-            "stride": _pair(module.stride),
-            "padding": _pair(module.padding) if not isinstance(module.padding, str) else (0, 0),
-            "dilation": _pair(module.dilation),
-            "groups": module.groups,
-        }
-        if isinstance(module, nn.Conv2d)
-        else {}
-    )
     channels_in, channels_out = _channels(module)
     return Site(
         name=call.name,
@@ -144,8 +142,21 @@ def _layer_site(call: Call, calls: Sequence[Call], plan: Plan) -> Site:
         act=act.name if act is not None else "",
         act_type=_act_type(act, norm),
         block_in_channels=_block_depth(block),
-        **shape,  # type: ignore[arg-type]  # the mapping holds this class's own fields
+        **_shape(module),
     )
+
+
+def _shape(module: nn.Module) -> dict[str, Any]:
+    """Return the fields of a site that only a convolution has."""
+    if not isinstance(module, nn.Conv2d):
+        return {}
+    return {
+        "kernel_size": _pair(module.kernel_size),
+        "stride": _pair(module.stride),
+        "padding": _pair(module.padding) if not isinstance(module.padding, str) else (0, 0),
+        "dilation": _pair(module.dilation),
+        "groups": module.groups,
+    }
 
 
 def _role(call: Call, plan: Plan, stage: int, block: Call | None) -> Role:
@@ -158,7 +169,7 @@ def _role(call: Call, plan: Plan, stage: int, block: Call | None) -> Role:
         return Role.SHORTCUT
     if block is None and plan.stages and stage <= max(plan.stages):
         return Role.DOWNSAMPLE
-    if block is not None and _is_attention(call, block):
+    if block is not None and is_attention(call, block):
         return Role.ATTENTION
     if is_depthwise(module):
         return Role.DEPTHWISE
@@ -175,17 +186,12 @@ def _pointwise_role(module: nn.Module, *, inverted: bool) -> Role:
     return Role.EXPAND if channels_out > channels_in else Role.PROJECT
 
 
-def _is_attention(call: Call, block: Call) -> bool:
-    """Whether a layer is part of an attention: named so, or a convolution on a pooled map."""
-    pooled = on_pooled(call) and block.in_shape[-2:] != (1, 1)
-    return "attn" in call.name.split(".") or pooled
-
-
 def _block_site(block: Call, plan: Plan) -> Site:
     stage, rank, _ = plan.place(block)
     in_size, out_size = (
         map_size(shape, block.module) for shape in (block.in_shape, block.out_shape)
     )
+    core = plan.cores.get(block.name)
     return Site(
         name=block.name,
         slots=frozenset({Slot.BLOCK}),
@@ -197,9 +203,9 @@ def _block_site(block: Call, plan: Plan) -> Site:
         in_channels=_depth(block.in_shape),
         block_in_channels=_block_depth(block),
         out_channels=_depth(block.out_shape),
-        stride=(max(1, in_size[0] // out_size[0]), max(1, in_size[1] // out_size[1])),
         in_size=in_size,
         out_size=out_size,
+        **({"stride": map_stride(in_size, out_size)} if core is None else _shape(core.module)),
     )
 
 
