@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from backbones import method as registry
 from backbones.resolve import Resolved, resolve
 from backbones.selection import select
-from backbones.sites import sites
+from backbones.sites import Site, Slot, sites
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,6 +57,7 @@ class Map:
         values: (rows, columns) weights; the mean over the images where they depend on them.
         spread: Their standard deviation over the images, or None where they do not depend on them.
         note: Under what conditions they hold, such as a temperature; may be empty.
+        neutral: The weight that favours nothing, around which colours are spread.
     """
 
     group: str
@@ -66,6 +67,7 @@ class Map:
     values: Matrix
     spread: Matrix | None = None
     note: str = ""
+    neutral: float = 0.0
 
 
 Maps = Callable[..., Sequence[Map]]
@@ -114,6 +116,7 @@ def capture(
     *,
     kind: type[nn.Module],
     pick: Callable[[Any], Tensor | None] = lambda output: output,
+    weigh: Callable[[Any, Tensor], Tensor | None] | None = None,
 ) -> dict[str, Tensor]:
     """Run a network and keep what its modules of one class say.
 
@@ -122,6 +125,8 @@ def capture(
         images: (N, 3, S, S).
         kind: The class.
         pick: From what such a module returns to the (N, ...) tensor that is kept, or None.
+        weigh: From the module and what comes in to that tensor, where what it weighs is no part of
+            what it returns; in place of `pick`.
 
     Returns:
         Name of the module to (N, ...) float32 on the CPU, in the order of the forward pass.
@@ -132,8 +137,7 @@ def capture(
 
     def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, arguments: Any, output: Any) -> None:
-            del module, arguments
-            said = pick(output)
+            said = pick(output) if weigh is None else weigh(module, arguments[0])
             if said is not None:
                 kept.setdefault(name, []).append(said.detach().float().cpu())
 
@@ -179,6 +183,41 @@ def by_layer(weights: Mapping[str, Tensor], *, title: str, column: str, note: st
     rows = Axis("layer", tuple(Section(name, 1) for name in weights))
     columns = Axis(column, (Section("", mean.shape[1]),))
     return [Map("all layers", title, rows, columns, mean, spread=spread, note=note)]
+
+
+def by_stage(
+    weights: Mapping[Site, Tensor], *, title: str, note: str = "", neutral: float = 0.0
+) -> list[Map]:
+    """Make the maps of a method that weighs each channel: for each stage layers by channels.
+
+    Args:
+        weights: Site to its (N, C), in order.
+        title: What the weights are.
+        note: Under what conditions they hold.
+        neutral: The weight that favours nothing.
+
+    Returns:
+        A map for each stage, or for each width where a stage has several, in order.
+    """
+    import torch
+
+    groups: dict[tuple[int, int], dict[Site, Tensor]] = {}
+    for site, value in weights.items():
+        groups.setdefault((site.stage, value.shape[1]), {})[site] = value
+    found = []
+    for (stage, channels), layers in groups.items():
+        mean, spread = over_images(torch.stack(list(layers.values()), dim=1))
+        rows = Axis("layer", tuple(Section(_layer_name(site), 1) for site in layers))
+        columns = Axis("channel", (Section("", channels),))
+        is_alone = sum(other == stage for other, _ in groups) == 1
+        group = f"stage {stage}" if is_alone else f"stage {stage}, {channels} channels"
+        found.append(Map(group, title, rows, columns, mean, spread, note, neutral))
+    return found
+
+
+def _layer_name(site: Site) -> str:
+    """A gate is known by its block, as the norm that it follows says little."""
+    return site.block_name if Slot.GATE in site.slots else site.name
 
 
 def _has_maps(name: str) -> bool:

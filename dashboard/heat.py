@@ -1,4 +1,4 @@
-"""Heat maps of attentions: rows by columns, coloured around nought, with the layers marked."""
+"""Heat maps of attentions: rows by columns, coloured around neutral, with the layers marked."""
 
 from __future__ import annotations
 
@@ -63,15 +63,15 @@ def _length_px(rows: Axis) -> int:
 
 
 def _trace(one: Map) -> go.Heatmap:
-    most = float(np.abs(one.values).max()) or 1.0
+    most = float(np.abs(one.values - one.neutral).max()) or 1.0
     value = "%{z:.4f}" if one.spread is None else "%{z:.4f} ± %{customdata:.4f} over the images"
     return go.Heatmap(
         z=one.values,
         x=_names(one.columns),
         y=_names(one.rows),
         customdata=one.spread,
-        zmin=-most,
-        zmax=most,
+        zmin=one.neutral - most,
+        zmax=one.neutral + most,
         colorscale=palette.AROUND_NOUGHT,
         hovertemplate=f"{value}<br>%{{y}}<br>%{{x}}<extra>{one.title}</extra>",
     )

@@ -74,12 +74,15 @@ class SplitConv(nn.Module):
         """
         if not self.training and is_plain(x):
             return infer(self, x)
-        u3, u1 = self._convolve(x)
-        u3, u1 = self.representative_norm(u3), self.redundant_norm(u1)
+        u3, u1 = self.branches(x)
         if self.weighs:
-            beta = torch.sigmoid(u3.mean((2, 3), keepdim=True) - u1.mean((2, 3), keepdim=True))
-            return torch.lerp(u1, u3, beta)
+            return torch.lerp(u1, u3, share_of_first(u3, u1)[:, :, None, None])
         return torch.add(u3, u1)
+
+    def branches(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return U3 of the representative channels and U1 of the redundant ones, as `forward`."""
+        z3, z1 = self._convolve(x)
+        return self.representative_norm(z3), self.redundant_norm(z1)
 
     def _convolve(self, x: Tensor) -> tuple[Tensor, Tensor]:
         pooled = self.pool(x)
@@ -93,6 +96,11 @@ class SplitConv(nn.Module):
         if self.stride == (1, 1):
             return x
         return functional.avg_pool2d(x, self.stride, ceil_mode=True)
+
+
+def share_of_first(u3: Tensor, u1: Tensor) -> Tensor:
+    """Return beta, (N, O), the weight of U3 where two maps are fused softly; U1's is the rest."""
+    return torch.sigmoid(u3.mean((2, 3)) - u1.mean((2, 3)))
 
 
 def plan(sites: Sequence[Site], settings: Settings) -> Replacements:
