@@ -37,6 +37,7 @@ NETWORKS = (
     "resnet20_cifar",
     "resnet34",
     "resnet50",
+    "resnet56_cifar",
     "resnet101",
     "shufflenet_v2_x0_5",
     "shufflenet_v2_x1_0",
@@ -45,6 +46,7 @@ NETWORKS = (
     "shufflenet_v2_weightnet_x1_5",
     "shufflenet_v2_weightnet_x2_0",
     "vgg16_bn",
+    "vgg16_cifar",
 )
 """Networks whose sites are kept."""
 

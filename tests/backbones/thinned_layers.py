@@ -1,15 +1,13 @@
-"""Convolutions that a method thins out, and the widths of a network whose counts papers print."""
+"""Convolutions that a method thins out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from backbones.cost import count
 from backbones.sites import Site
 from tests.backbones.closeness import TOLERANCE, assert_equals_reference, relative_error
 from tests.backbones.small_sites import site
@@ -26,37 +24,6 @@ PLACES: Mapping[str, Site] = {
 """Every form that the rule of `backbones.dense_spatial` lets through; channels divide by 4."""
 
 SIZES = ((7, 6), (8, 5), (1, 1))
-
-VGG16 = (
-    (64, 32),
-    (64, 32),
-    (128, 16),
-    (128, 16),
-    *[(256, 8)] * 3,
-    *[(512, 4)] * 3,
-    *[(512, 2)] * 3,
-)
-"""Channels and side of the maps of VGG-16 for images of 32 pixels."""
-
-
-def vgg16_cifar(layer: Callable[[Site], nn.Module]) -> tuple[int, int]:
-    """Count VGG-16 with a hidden linear layer of 512 and its norm, for ten classes.
-
-    Args:
-        layer: Makes what stands for each convolution after the first, which is plain.
-
-    Returns:
-        Parameters and multiply-adds.
-    """
-    norms = 2 * sum(channels for channels, _ in VGG16)
-    head = 512 * 512 + 512 + 2 * 512 + 512 * 10 + 10
-    params, madds = 27 * 64 + norms + head, 27 * 64 * 32 * 32 + 512 * 512 + 512 * 10
-    for (before, _), (channels, side) in pairwise(VGG16):
-        with torch.device("meta"):
-            made = layer(site((before, channels), padding=1))
-        counted = count(made, image_size=side, channels=before)
-        params, madds = params + counted.params, madds + counted.madds
-    return params, madds
 
 
 def assert_layer_equals(

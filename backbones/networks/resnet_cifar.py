@@ -1,8 +1,9 @@
-"""ResNet-20 of CIFAR (He et al., CVPR 2016, arXiv 1512.03385, section 4.2).
+"""ResNets of CIFAR (He et al., CVPR 2016, arXiv 1512.03385, section 4.2).
 
-For images of 32 pixels. Three stages of three basic blocks, 16, 32 and 64 wide. Shortcuts that
-change the shape are a 1x1 convolution with its norm (option B of the paper): the form whose counts
-later tables print, 272,474 parameters for ten classes.
+For images of 32 pixels. Three stages of n basic blocks, 16, 32 and 64 wide, so 6 n + 2 layers.
+Shortcuts that change the shape are a 1x1 convolution with its norm (option B of the paper): the
+form whose counts later tables print, 272,474 parameters of ResNet-20 for ten classes. He et al.
+train option A, which pads with zeros (269,722).
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 WIDTHS = (16, 32, 64)
-BLOCKS = 3
 
 
 class Block(nn.Module):
@@ -40,19 +40,24 @@ def _shortcut(channels: int, out_channels: int) -> nn.Module:
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels))
 
 
-class ResNet20(nn.Module):
-    """Images (N, 3, 32, 32) to scores (N, classes)."""
+class CifarResNet(nn.Module):
+    """Images (N, 3, 32, 32) to scores (N, classes).
 
-    def __init__(self, *, classes: int) -> None:
+    Args:
+        blocks: Of each of the three stages (n).
+        classes: Width of the classifier.
+    """
+
+    def __init__(self, blocks: int, *, classes: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, WIDTHS[0], 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(WIDTHS[0])
         self.act1 = nn.ReLU(inplace=True)
         before = WIDTHS[0]
         for stage, width in enumerate(WIDTHS, start=1):
-            inputs = [before, *[width] * (BLOCKS - 1)]
-            blocks = [Block(channels, out_channels=width) for channels in inputs]
-            setattr(self, f"layer{stage}", nn.Sequential(*blocks))
+            inputs = [before, *[width] * (blocks - 1)]
+            made = [Block(channels, out_channels=width) for channels in inputs]
+            setattr(self, f"layer{stage}", nn.Sequential(*made))
             before = width
         self.global_pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(before, classes)
@@ -66,10 +71,35 @@ class ResNet20(nn.Module):
         return scores
 
 
-def create(*, classes: int) -> nn.Module:
-    """Make the network; convolutions start as in He et al. (ICCV 2015)."""
-    network = ResNet20(classes=classes)
+def _create(depth: int, *, classes: int) -> nn.Module:
+    """Make a network; convolutions start as in He et al. (ICCV 2015)."""
+    network = CifarResNet((depth - 2) // 6, classes=classes)
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     return network
+
+
+def resnet20_cifar(*, classes: int) -> nn.Module:
+    """Three blocks in a stage."""
+    return _create(20, classes=classes)
+
+
+def resnet32_cifar(*, classes: int) -> nn.Module:
+    """Five blocks in a stage."""
+    return _create(32, classes=classes)
+
+
+def resnet44_cifar(*, classes: int) -> nn.Module:
+    """Seven blocks in a stage."""
+    return _create(44, classes=classes)
+
+
+def resnet56_cifar(*, classes: int) -> nn.Module:
+    """Nine blocks in a stage."""
+    return _create(56, classes=classes)
+
+
+def resnet110_cifar(*, classes: int) -> nn.Module:
+    """Eighteen blocks in a stage."""
+    return _create(110, classes=classes)
