@@ -17,22 +17,20 @@ from tests.backbones.released_lists import Released, every, named
 NETWORKS = every()
 TRAINED_AT = {"kernel_warehouse": 0.0, "odconv": 1.0, "dyconv": 1.0}
 
-
-SOURCES = {
-    "kernel_warehouse": "OSVAI/KernelWarehouse",
-    "odconv": "OSVAI/ODConv",
-    "dyconv": "kaijieshi7/Dynamic-convolution-Pytorch",
-    "dcd": "liyunsheng13/dcd",
-    "weightnet": "megvii-model/WeightNet",
-    "cgc": "XudongLinthu/context-gated-convolution",
-    "condconv": "d-li14/condconv.pytorch",
-    "spconv": "qiulinzhang/SPConv.pytorch",
-    "conv": "this project",
-}
+TIMM = "huggingface/pytorch-image-models"
+NAMED_AS_HERE = {"conv", "eca"}
+"""Methods whose tensors timm's networks name as ours do."""
 
 
 def method_of(network: Released) -> str:
     return resolve(network.backbone).methods[0][0]
+
+
+def names_of(network: Released) -> str:
+    """Whose names the tensors have: those of the repository in the list, or ours."""
+    repository = network.source.partition(" ")[0]
+    is_ours = repository == TIMM and method_of(network) in NAMED_AS_HERE
+    return "this project" if is_ours else repository
 
 
 def test_all_official_networks_are_listed() -> None:
@@ -46,7 +44,11 @@ def test_all_official_networks_are_listed() -> None:
         "cgc": 1,
         "condconv": 2,
         "spconv": 11,
-        "conv": 3,  # timm's own CondConv networks, which are networks by themselves
+        "se": 4,
+        "cbam": 8,  # the authors' and timm's
+        "eca": 11,  # the authors' and timm's
+        # networks by themselves: timm's own with CondConv and Ghost, and DiCENet
+        "conv": 15,
     }
 
 
@@ -61,7 +63,7 @@ def test_a_release_fills_the_network_and_its_temperature_is_told(network: Releas
     assert sorted(targets) == sorted(release.own_state(ours))
     assert fit.tensors == len(network.shapes)
     assert not fit.counters_absent
-    assert fit.source == f"the names of {SOURCES[method_of(network)]}"
+    assert fit.source == f"the names of {names_of(network)}"
     assert sum(value.numel() for value in ours.parameters()) == network.params
     assert fit.temperature == TRAINED_AT.get(method_of(network))
     assert ("temperature" in str(fit)) is (method_of(network) in TRAINED_AT)

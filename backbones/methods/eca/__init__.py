@@ -6,6 +6,8 @@ taps over the channel axis of the pooled map, so k parameters a block. Padding i
 The paper computes k from the width (``kernels=rule``), but the released networks do not follow that
 rule: the paper's "80 parameters" for ResNet-50 are the released 3, 5, 5, 7, where the rule gives
 86. The networks that were released take their own kernels by default, every other one the rule.
+
+``shared=false`` is the paper's ECA-NS: taps of its own for each channel.
 """
 
 from __future__ import annotations
@@ -40,6 +42,11 @@ class Settings(MethodSettings):
         default=2, gt=0, description=f"Divisor in the rule (gamma); only for {RULE}."
     )
     b: float = Field(default=1, description=f"Offset in the rule (b); only for {RULE}.")
+    shared: bool = Field(
+        default=True,
+        description="Whether all channels of a map share the taps; false is ECA-NS, k of them for "
+        "each channel.",
+    )
 
     @field_validator("kernels", mode="before")
     @classmethod

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor, nn
+from torch.nn import functional
 
+from backbones.channel_attention import ChannelGate
 from backbones.method import Replacements
 from backbones.methods.eca import Settings, kernel_size
 from backbones.sites import Site
 
 
-class EfficientChannelAttention(nn.Module):
+class EfficientChannelAttention(ChannelGate):
     """Weigh each channel of a map by the means of its neighbours.
 
     Args:
@@ -26,18 +28,42 @@ class EfficientChannelAttention(nn.Module):
         """Draw the taps anew: PyTorch's default, as the released code."""
         self.conv.reset_parameters()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Gate a map.
+    def logits(self, mean_NC: Tensor) -> Tensor:
+        """Convolve the means along the channels (equation 9)."""
+        logits_N1C: Tensor = self.conv(mean_NC[:, None, :])
+        return logits_N1C[:, 0]
 
-        Args:
-            x: (N, C, H, W).
 
-        Returns:
-            (N, C, H, W) in the layout of `x`; each channel scaled by a number in 0..1.
-        """
-        mean_N1C = x.mean((2, 3))[:, None, :]
-        weight_N1C: Tensor = self.conv(mean_N1C).sigmoid()
-        return x * weight_N1C[:, 0, :, None, None]
+class UnsharedChannelAttention(ChannelGate):
+    """Weigh each channel of a map by the means of its neighbours with taps of its own (ECA-NS).
+
+    Args:
+        channels: Channels of the map (C).
+        taps: Channels that one weight looks at (k), odd.
+    """
+
+    def __init__(self, channels: int, taps: int) -> None:
+        super().__init__()
+        self.reach = taps // 2
+        self.conv = nn.Conv1d(channels, channels, taps, groups=channels, bias=False)
+
+    def reset_parameters(self) -> None:
+        """Draw the taps anew: PyTorch's default, as the released code."""
+        self.conv.reset_parameters()
+
+    def logits(self, mean_NC: Tensor) -> Tensor:
+        """Weigh the k means around each channel (equation 7)."""
+        padded = functional.pad(mean_NC, (self.reach, self.reach))
+        logits_NC1: Tensor = self.conv(padded.unfold(1, 2 * self.reach + 1, 1))
+        return logits_NC1[:, :, 0]
+
+
+def gate(site: Site, settings: Settings) -> ChannelGate:
+    """Return the gate of a site."""
+    taps = kernel_size(site.out_channels, stage=site.stage, settings=settings)
+    if settings.shared:
+        return EfficientChannelAttention(taps)
+    return UnsharedChannelAttention(site.out_channels, taps)
 
 
 def plan(sites: Sequence[Site], settings: Settings) -> Replacements:
@@ -47,9 +73,4 @@ def plan(sites: Sequence[Site], settings: Settings) -> Replacements:
         sites: Gates.
         settings: Of ECA.
     """
-    return {
-        site.name: EfficientChannelAttention(
-            kernel_size(site.out_channels, stage=site.stage, settings=settings)
-        )
-        for site in sites
-    }
+    return {site.name: gate(site, settings) for site in sites}

@@ -1,0 +1,124 @@
+"""Gates that weigh the channels of a map by their means: what SE, ECA and CBAM have in common.
+
+Shape suffixes: N images, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+import torch
+from torch import Tensor, nn
+
+from backbones.attention_map import Axis, Map, Section, capture, over_images
+from backbones.sites import Site
+
+Kinds = tuple[type[nn.Module], ...]
+
+_RANGES = 10
+
+
+class ChannelGate(nn.Module):
+    """Scale each channel by a number in 0..1 that follows from the means of all.
+
+    A kind of gate says in `logits` what becomes of the means.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.Sigmoid()
+
+    def logits(self, mean_NC: Tensor) -> Tensor:
+        """Return (N, C) numbers of any size from the means of the channels."""
+        raise NotImplementedError
+
+    def weigh(self, x: Tensor) -> Tensor:
+        """Return what the channels of (N, C, H, W) are scaled by, (N, C) in 0..1."""
+        weight_NC: Tensor = self.gate(self.logits(x.mean((2, 3))))
+        return weight_NC
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate a map.
+
+        Args:
+            x: (N, C, H, W).
+
+        Returns:
+            (N, C, H, W) in the layout of `x`; each channel scaled by a number in 0..1.
+        """
+        return x * self.weigh(x)[:, :, None, None]
+
+
+def channel_maps(
+    network: nn.Module, images: Tensor, *, sites: Sequence[Site], kinds: Kinds, method: str
+) -> list[Map]:
+    """Return what the gates of a network say: the spread in each layer, and each channel by stage.
+
+    Layers are as wide as their stage, so only those of one stage share a map; how their gates are
+    spread over 0..1 can be compared between all.
+
+    Args:
+        network: In evaluation mode.
+        images: (N, 3, S, S).
+        sites: The gates' places.
+        kinds: Classes of the gates.
+        method: Its name, for titles.
+    """
+    weights = captured(network, images, sites=sites, kinds=kinds)
+    if not weights:
+        return []
+    alike = groupby(weights, key=lambda site: (site.stage, site.out_channels))
+    stages = [_of_channels({site: weights[site] for site in group}, method) for _, group in alike]
+    return [_of_ranges(weights, method), *stages]
+
+
+def captured(
+    network: nn.Module, images: Tensor, *, sites: Sequence[Site], kinds: Kinds
+) -> dict[Site, Tensor]:
+    """Return what gates say over images.
+
+    Args:
+        network: In evaluation mode.
+        images: (N, 3, S, S).
+        sites: The gates' places.
+        kinds: Classes of the gates; what they say comes from their `gate`.
+
+    Returns:
+        Site to (N, ...), in the order of the sites.
+    """
+    gates = [
+        f"{name}.gate" for name, module in network.named_modules() if isinstance(module, kinds)
+    ]
+    said = capture(network, images, kind=nn.Sigmoid)
+    return {
+        site: said[name] for site in sites for name in gates if name.startswith(f"{site.name}.")
+    }
+
+
+def _of_channels(weights: Mapping[Site, Tensor], method: str) -> Map:
+    mean, spread = over_images(torch.stack(list(weights.values()), dim=1))
+    first = next(iter(weights))
+    return Map(
+        f"gates of stage {first.stage}",
+        f"{method} gate of each channel",
+        Axis("layer", tuple(Section(site.block_name, 1) for site in weights)),
+        Axis("channel", (Section("", first.out_channels),)),
+        mean,
+        spread=spread,
+    )
+
+
+def _of_ranges(weights: Mapping[Site, Tensor], method: str) -> Map:
+    """Return which share of a layer's channels has its gate in which tenth of 0..1."""
+    tenths = torch.arange(_RANGES)
+    shares = [
+        ((value * _RANGES).long().clamp(max=_RANGES - 1)[..., None] == tenths).float().mean(1)
+        for value in weights.values()
+    ]
+    mean, spread = over_images(torch.stack(shares, dim=1))
+    rows = Axis("layer", tuple(Section(site.block_name, 1) for site in weights))
+    names = (f"{tenth / _RANGES:g} to {(tenth + 1) / _RANGES:g}" for tenth in range(_RANGES))
+    columns = Axis("tenth", tuple(Section(name, 1) for name in names))
+    title = f"Share of channels whose {method} gate is in each tenth of 0 to 1"
+    return Map("all gates", title, rows, columns, mean, spread=spread)

@@ -1,0 +1,166 @@
+"""Convolutional block attention: y = x1 * g(x1), x1 = x * w(x)  (arXiv 1807.06521, section 3).
+
+w = sigmoid(MLP(mean x) + MLP(max x)) over places, g = sigmoid(norm(conv [max x1, mean x1])) over
+channels. Shape suffixes: N images, C channels, H and W places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from backbones.channel_attention import ChannelGate
+from backbones.method import Replacements
+from backbones.methods.cbam import Settings
+from backbones.sites import Site
+
+_AUTHORS_MOMENTUM = 0.01
+
+
+class PeakedExcitation(ChannelGate):
+    """Weigh the channels of a map by their means and their maxima.
+
+    Args:
+        channels: Channels of the map (C).
+        settings: Of CBAM.
+    """
+
+    def __init__(self, channels: int, settings: Settings) -> None:
+        super().__init__()
+        hidden, bias = hidden_channels(channels, settings), settings.form == "authors"
+        self.squeeze = nn.Linear(channels, hidden, bias=bias)
+        self.excite = nn.Linear(hidden, channels, bias=bias)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw both layers anew: PyTorch's default without a shift, timm's as its convolutions."""
+        for layer in (self.squeeze, self.excite):
+            if layer.bias is None:
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            else:
+                layer.reset_parameters()
+                nn.init.zeros_(layer.bias)
+
+    def logits(self, mean_NC: Tensor) -> Tensor:
+        """Squeeze and excite."""
+        logits_NC: Tensor = self.excite(self.squeeze(mean_NC).relu())
+        return logits_NC
+
+    def weigh(self, x: Tensor) -> Tensor:
+        """Return what the channels of (N, C, H, W) are scaled by, (N, C) in 0..1."""
+        both = self.logits(torch.cat((x.mean((2, 3)), x.amax((2, 3)))))
+        weight_NC: Tensor = self.gate(both[: len(x)] + both[len(x) :])
+        return weight_NC
+
+
+class SpatialGate(nn.Module):
+    """Weigh the places of a map by the maximum and the mean of their channels.
+
+    Args:
+        settings: Of CBAM.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self.is_authors = settings.form == "authors"
+        self.conv = nn.Conv2d(2, 1, settings.kernel, padding=settings.kernel // 2, bias=False)
+        self.norm = PlaceNorm(1, momentum=_AUTHORS_MOMENTUM) if self.is_authors else PlaceNorm(1)
+        self.gate = nn.Sigmoid()
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the convolution anew (He, fan out); the authors' norm starts at nought."""
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
+        self.norm.reset_parameters()
+        if self.is_authors:
+            nn.init.zeros_(self.norm.weight)
+
+    def weigh(self, x: Tensor) -> Tensor:
+        """Return what the places of (N, C, H, W) are scaled by, (N, 1, H, W) in 0..1."""
+        planes = [x.amax(1, keepdim=True), x.mean(1, keepdim=True)]
+        seen = torch.cat(planes if self.is_authors else planes[::-1], dim=1)
+        weight_N1HW: Tensor = self.gate(self.norm(self.conv(seen)))
+        return weight_N1HW
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate a map.
+
+        Args:
+            x: (N, C, H, W).
+
+        Returns:
+            (N, C, H, W) in the layout of `x`; each place scaled by a number in 0..1.
+        """
+        return x * self.weigh(x)
+
+
+class PlaceNorm(nn.BatchNorm2d):
+    """Batch normalisation that takes its running statistics where there is one number."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the base class names it so
+        """Normalise (N, 1, H, W)."""
+        if self.training and input.numel() == 1:
+            return functional.batch_norm(
+                input,
+                self.running_mean,
+                self.running_var,
+                self.weight,
+                self.bias,
+                False,
+                0.0,
+                self.eps,
+            )
+        return super().forward(input)
+
+
+class BlockAttention(nn.Module):
+    """Weigh the channels of a map, then its places.
+
+    Args:
+        channels: Channels of the map (C).
+        settings: Of CBAM.
+    """
+
+    def __init__(self, channels: int, settings: Settings) -> None:
+        super().__init__()
+        self.channel = PeakedExcitation(channels, settings) if settings.channel else None
+        self.spatial = SpatialGate(settings) if settings.spatial else None
+
+    def reset_parameters(self) -> None:
+        """Draw both gates anew."""
+        for gate in (self.channel, self.spatial):
+            if gate is not None:
+                gate.reset_parameters()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate a map.
+
+        Args:
+            x: (N, C, H, W).
+
+        Returns:
+            (N, C, H, W) in the layout of `x`.
+        """
+        for gate in (self.channel, self.spatial):
+            if gate is not None:
+                x = gate(x)
+        return x
+
+
+def hidden_channels(channels: int, settings: Settings) -> int:
+    """Return C / r, rounded as the form has it, at least one."""
+    rounding = 0.0 if settings.form == "authors" else 0.5
+    return max(1, int(channels / settings.reduction + rounding))
+
+
+def plan(sites: Sequence[Site], settings: Settings) -> Replacements:
+    """Put both gates at each site.
+
+    Args:
+        sites: Gates.
+        settings: Of CBAM.
+    """
+    return {site.name: BlockAttention(site.out_channels, settings) for site in sites}
