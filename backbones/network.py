@@ -8,6 +8,7 @@ them reads the libraries' source files, so that it needs no torch: 1,400 names i
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -31,7 +32,9 @@ _REGISTERED = {
         re.MULTILINE,
     ),
 }
-_OWN = re.compile(r"^def ([a-z]\w*)\(\*, classes: int\) -> nn\.Module:", re.MULTILINE)
+_OWN = re.compile(
+    r"^def ([a-z]\w*)\(\*, classes: int(?:, image_size: int)?\) -> nn\.Module:", re.MULTILINE
+)
 
 
 class Options(BaseModel):
@@ -132,7 +135,7 @@ def create(
     makers: Mapping[str, Callable[[], nn.Module]] = {
         "timm": lambda: _from_timm(name, classes, image_size, pretrained, rates),
         "torchvision": lambda: _from_torchvision(name, classes, pretrained),
-        "convoy": lambda: _from_here(name, classes),
+        "convoy": lambda: _from_here(name, classes, image_size),
     }
     make = makers[origins()[name]]
     try:
@@ -170,10 +173,11 @@ def _require_weights(name: str) -> None:
         )
 
 
-def _from_here(name: str, classes: int) -> nn.Module:
+def _from_here(name: str, classes: int, image_size: int) -> nn.Module:
     file, function = _own()[name]
     make = getattr(importlib.import_module(f"{networks.__name__}.{file}"), function)
-    network: nn.Module = make(classes=classes)
+    is_sized = "image_size" in inspect.signature(make).parameters
+    network: nn.Module = make(classes=classes, **({"image_size": image_size} if is_sized else {}))
     return network
 
 

@@ -114,3 +114,37 @@ def convnext_original(network: nn.Module) -> Rename:
         return path
 
     return rename
+
+
+_IN_DICENET = {
+    "stem": "level1",
+    "left": "left_layer",
+    "conv": "cbr.0",
+    "norm": "cbr.1",
+    "act": "cbr.2",
+    "depth_conv": "conv_channel",
+    "height_conv": "conv_height",
+    "width_conv": "conv_width",
+    "branch_norm": "br_act.br.0",
+    "branch_act": "br_act.br.1",
+    "local": "weight_avg_layer",
+    "squeeze": "linear_comb_layer.1",
+    "excite": "linear_comb_layer.3",
+    "project": "proj_layer",
+    "hidden": "classifier.0",
+    "classifier": "classifier.2",
+    **{f"stage{stage}": f"level{stage + 2}" for stage in (1, 2, 3)},
+}
+
+
+def dicenet_original(network: nn.Module) -> Rename:
+    """DiCENet as its authors have it: stages are levels from 3 on, layers of a kind numbered."""
+    del network
+
+    def rename(path: str) -> str:
+        words = path.split(".")
+        # a block that strides has its branches the other way round
+        right = "right_layer" if words[1:2] == ["0"] else "layer_right"
+        return ".".join(_IN_DICENET.get(word, right if word == "right" else word) for word in words)
+
+    return rename

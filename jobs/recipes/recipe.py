@@ -53,9 +53,10 @@ class Recipe(Spec):
         default=None, gt=0, description="Largest norm of all gradients; None: any."
     )
 
-    schedule: Literal["cosine", "step", "linear"] = Field(
+    schedule: Literal["cosine", "step", "linear", "cycles"] = Field(
         default="cosine",
-        description="Course of the learning rate after warm-up, set anew at every step.",
+        description="Course of the learning rate after warm-up, set anew at every step; `cycles`: "
+        "saw teeth, then linear, set anew at every epoch.",
     )
     min_lr: float = Field(
         default=0.0, ge=0, description="Learning rate at the end (cosine, linear)."
@@ -65,6 +66,19 @@ class Recipe(Spec):
     )
     gamma: float = Field(
         default=0.1, gt=0, le=1, description="By what it is multiplied there (step)."
+    )
+    cycles: int = Field(
+        default=0,
+        ge=0,
+        exclude_if=partial(eq, 0),
+        description="How often it falls from `lr` to the lowest rate of a cycle, after one epoch "
+        "at that rate (cycles).",
+    )
+    cycle_epochs: int = Field(
+        default=0,
+        ge=0,
+        exclude_if=partial(eq, 0),
+        description="Epochs of a cycle; also by what `lr` is divided in its last epoch (cycles).",
     )
     warmup_epochs: float = Field(
         default=0.0, ge=0, description="Epochs of linear rise at the start."
@@ -198,6 +212,7 @@ class Recipe(Spec):
                 "drop_path_course 'constant' needs a drop_path above 0",
             ),
             (self.nesterov and not self.momentum, "nesterov needs a momentum above 0"),
+            *_wrong_cycles(self),
         ):
             if wrong:
                 raise ValueError(message)
@@ -230,3 +245,20 @@ class Recipe(Spec):
                 f"micro-batches of {self.micro_batch}; {', '.join(map(str, fitting))} workers can"
             )
         return self.micro_batches // world_size
+
+
+def _wrong_cycles(recipe: Recipe) -> list[tuple[bool, str]]:
+    """Say what of a schedule of cycles does not fit, each with whether it is so."""
+    if recipe.schedule != "cycles":
+        idle = bool(recipe.cycles or recipe.cycle_epochs)
+        return [(idle, "cycles and cycle_epochs need schedule 'cycles'")]
+    cyclic = 1 + recipe.cycles * recipe.cycle_epochs
+    return [
+        (cyclic == 1, "schedule 'cycles' needs cycles and cycle_epochs, e.g. 12 and 5"),
+        (
+            cyclic >= recipe.epochs,
+            f"one epoch and {recipe.cycles} cycles of {recipe.cycle_epochs} leave nothing of "
+            f"epochs {recipe.epochs} for the linear fall",
+        ),
+        (recipe.warmup_epochs > 0, "schedule 'cycles' has no warm-up; set warmup_epochs to 0"),
+    ]

@@ -14,6 +14,8 @@ PAPERS = {
     "cond_mobile",
     "dcd_mbv2",
     "dcd_r50",
+    "dicenet_120",
+    "dicenet_120_light",
     "digits_quick",
     "dy_cifar_160",
     "dy_mbv2",
@@ -144,6 +146,13 @@ def test_a_field_from_later_is_stored_and_hashed_once_it_is_used() -> None:
     [
         ({"mixup_ramp_epochs": 5}, "needs a mixup above 0"),
         ({"drop_path_course": "constant"}, "needs a drop_path above 0"),
+        ({"cycles": 12}, "need schedule 'cycles'"),
+        ({"schedule": "cycles", "warmup_epochs": 0, "cycles": 2}, "e.g. 12 and 5"),
+        (
+            {"schedule": "cycles", "warmup_epochs": 0, "cycles": 40, "cycle_epochs": 5},
+            "leave nothing of epochs 200",
+        ),
+        ({"schedule": "cycles", "warmup_epochs": 1, "cycles": 2, "cycle_epochs": 5}, "no warm-up"),
     ],
 )
 def test_a_course_of_what_is_switched_off_is_refused(
@@ -165,6 +174,7 @@ def test_a_course_of_what_is_switched_off_is_refused(
         ("od_mbv2_150_dropout", "od_mbv2_150", {"dropout": 0.2}),
         ("trad100", "od_resnet_100", {}),
         ("cgc_100", "od_resnet_100", {}),
+        ("dicenet_120_light", "dicenet_120", {"scale": (0.2, 1.0)}),
         ("dy_mbv2", "od_mbv2_150", {}),
         ("cond_mobile", "od_mbv2_150", {}),
     ],

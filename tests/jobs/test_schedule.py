@@ -26,3 +26,12 @@ def test_steps_multiply_at_their_epochs() -> None:
 def test_linear_falls_evenly() -> None:
     recipe = recipes.get("cifar_200").derive(schedule="linear", epochs=10, min_lr=0.02)
     assert rates(recipe, 0, 50, 99) == pytest.approx([0.1, 0.06, 0.0208])
+
+
+def test_cycles_are_saw_teeth_after_one_low_epoch_and_end_in_an_even_fall() -> None:
+    recipe = recipes.get("dicenet_120")
+    of_epoch = rates(recipe, *range(0, 1200, 10))
+    assert of_epoch[:7] == pytest.approx([0.1, 0.5, 0.4, 0.3, 0.2, 0.1, 0.5])
+    assert of_epoch[1:61] == pytest.approx([0.5, 0.4, 0.3, 0.2, 0.1] * 12)
+    assert of_epoch[61:] == pytest.approx([0.1 - 0.1 * passed / 60 for passed in range(1, 60)])
+    assert rates(recipe, 10, 19) == pytest.approx([0.5, 0.5]), "a rate holds for a whole epoch"
