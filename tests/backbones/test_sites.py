@@ -187,3 +187,30 @@ def test_a_layer_with_a_forward_of_its_own_offers_no_slot() -> None:
 def test_an_image_that_a_network_cannot_take_is_refused_in_words() -> None:
     with pytest.raises(UnsupportedNetworkError, match="does not take one 7x7 image"):
         sites("vgg16_bn", image_size=7)
+
+
+@pytest.mark.parametrize(
+    ("network", "widths"),
+    [
+        ("mobilenetv2_050", [16, 48, 96]),
+        ("efficientnet_b0", [32, 96, 144]),
+        ("mobilenetv3_large_100", [16, 64, 72]),
+        ("shufflenet_v2_x1_0", [1, 1, 1]),
+        ("convnext_tiny", [1, 1, 1]),
+        ("ghostnet_100", [1, 1, 1]),
+        ("resnext50_32x4d", [1, 1, 1]),
+    ],
+)
+def test_a_block_says_its_width_where_it_is_an_inverted_residual(
+    network: str, widths: list[int]
+) -> None:
+    blocks = [site for site in sites(network) if site.kind == "block"]
+    assert [site.groups for site in blocks[: len(widths)]] == widths
+
+
+@pytest.mark.parametrize("size", [33, 224])
+@pytest.mark.parametrize("network", ["resnet18", "mobilenetv2_050"])
+def test_the_stride_of_a_block_does_not_depend_on_the_image(network: str, size: int) -> None:
+    blocks = [site for site in sites(network, image_size=size) if site.kind == "block"]
+    halving = {"resnet18": [2, 4, 6], "mobilenetv2_050": [1, 3, 6, 13]}[network]
+    assert [i for i, site in enumerate(blocks) if site.stride == (2, 2)] == halving
