@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from backbones.method import Replacements
 from backbones.methods.spconv import Settings, representative_channels
-from backbones.methods.spconv.inference import infer
-from backbones.products import is_plain
+from backbones.folded_conv import FoldedConv2d, affine
+from backbones.methods.spconv.inference import FusedSplitConv
 from backbones.sites import Site
 
 
@@ -72,8 +72,6 @@ class SplitConv(nn.Module):
             (N, O, H', W') in the memory format of `x`; H' and W' are rounded up where the stride
             does not divide.
         """
-        if not self.training and is_plain(x):
-            return infer(self, x)
         u3, u1 = self.branches(x)
         if self.weighs:
             return torch.lerp(u1, u3, share_of_first(u3, u1)[:, :, None, None])
@@ -83,6 +81,19 @@ class SplitConv(nn.Module):
         """Return U3 of the representative channels and U1 of the redundant ones, as `forward`."""
         z3, z1 = self._convolve(x)
         return self.representative_norm(z3), self.redundant_norm(z1)
+
+    def fused(self) -> FusedSplitConv:
+        """Return the same for inference (see `fusion.Fuses`)."""
+        scale, _ = norm = affine(self.representative_norm)
+        point_wise = self.point_wise and FoldedConv2d(
+            self.point_wise, (scale, torch.zeros_like(scale))
+        )
+        return FusedSplitConv(
+            FoldedConv2d(self.group_wise, norm),
+            point_wise,
+            FoldedConv2d(self.redundant_conv, affine(self.redundant_norm)),
+            weighs=self.weighs,
+        )
 
     def _convolve(self, x: Tensor) -> tuple[Tensor, Tensor]:
         pooled = self.pool(x)

@@ -1,0 +1,153 @@
+"""A convolution that took up the norm and the activation behind it, for inference only.
+
+On a CPU its kernel is laid out once as oneDNN computes with it, where a usual convolution lays it
+out at every call, and the activation is applied while the result is at hand. Maps are channels-last
+from the first such convolution on.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self, cast
+
+import torch
+from torch import Tensor, nn
+
+from backbones.products import is_plain
+
+_HAS_ONEDNN = torch._C._has_mkldnn
+_OPS = torch.ops.mkldnn
+_POST_OPS: dict[type[nn.Module], tuple[str, list[float]]] = {
+    nn.Identity: ("none", []),
+    nn.ReLU: ("relu", []),
+    nn.ReLU6: ("hardtanh", [0.0, 6.0]),
+    nn.SiLU: ("swish", []),
+    nn.Hardswish: ("hardswish", []),
+}
+"""What oneDNN calls an activation, with its numbers."""
+
+ACTIVATIONS = frozenset(_POST_OPS) - {nn.Identity}
+"""Types of the activations that a folded convolution can take up."""
+
+Affine = tuple[Tensor, Tensor]
+"""What outputs are multiplied by and what is added then, (O,) float64 each."""
+
+
+class FoldedConv2d(nn.Conv2d):
+    """A convolution, then scale and shift of each channel, then an activation.
+
+    Args:
+        conv: The convolution; its padding is in numbers, of zeros.
+        affine: Scale and shift, or None for none.
+        act: The activation, of a type in `ACTIVATIONS`, or None.
+    """
+
+    def __init__(
+        self, conv: nn.Conv2d, affine: Affine | None = None, *, act: nn.Module | None = None
+    ) -> None:
+        weight, bias = conv.weight.detach(), conv.bias
+        if affine is not None:
+            scale, shift = affine
+            weight = (weight.double() * scale[:, None, None, None]).to(weight)
+            bias = shift if bias is None else bias.detach().double() * scale + shift
+        with torch.device("meta"):
+            super().__init__(
+                conv.in_channels,
+                conv.out_channels,
+                cast("tuple[int, int]", conv.kernel_size),
+                conv.stride,
+                conv.padding,
+                conv.dilation,
+                conv.groups,
+                bias=bias is not None,
+            )
+        self.weight = nn.Parameter(weight.clone(), requires_grad=False)
+        if bias is not None:
+            self.bias = nn.Parameter(bias.detach().to(weight), requires_grad=False)
+        self.act = act or nn.Identity()
+        self._packed: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve.
+
+        Args:
+            x: (N, C, H, W).
+
+        Returns:
+            (N, O, H', W').
+        """
+        if not self._takes_packed(x):
+            y: Tensor = self.act(super().forward(x))
+            return y
+        after, numbers = _POST_OPS[type(self.act)]
+        y = _OPS._convolution_pointwise(
+            x, self._pack(x), self.bias, *self._geometry(), after, numbers, ""
+        )
+        return y
+
+    def add_to(self, y: Tensor, x: Tensor) -> Tensor:
+        """Add the convolution to a map of the caller's own, then activate.
+
+        Args:
+            y: (N, O, H', W'); its numbers are lost.
+            x: (N, C, H, W).
+
+        Returns:
+            (N, O, H', W').
+        """
+        if self.groups > 1 or not self._takes_packed(x):
+            summed: Tensor = self.act(y + super().forward(x))
+            return summed
+        after, numbers = _POST_OPS[type(self.act)]
+        summed = _OPS._convolution_pointwise_.binary(
+            y,
+            x,
+            self._pack(x),
+            self.bias,
+            *self._geometry(),
+            "add",
+            1.0,
+            None if after == "none" else after,
+            numbers,
+            "",
+        )
+        return summed
+
+    def _takes_packed(self, x: Tensor) -> bool:
+        return (
+            is_plain(x)
+            and x.dtype == self.weight.dtype == torch.float32
+            and x.numel() > 0
+            and not torch.is_autocast_enabled("cpu")
+            and _HAS_ONEDNN
+            and bool(torch.backends.mkldnn.enabled)
+        )
+
+    def _pack(self, x: Tensor) -> Tensor:
+        """Lay out the kernel as the first map asks for; maps of other sizes are served as well."""
+        if self._packed is None:
+            self._packed = _OPS._reorder_convolution_weight(
+                self.weight, *self._geometry(), list(x.shape)
+            )
+        return self._packed
+
+    def _geometry(self) -> tuple[list[int], list[int], list[int], int]:
+        assert not isinstance(self.padding, str)
+        return list(self.padding), list(self.stride), list(self.dilation), self.groups
+
+    def _apply(self, *arguments: Any, **named: Any) -> Self:
+        self._packed = None
+        return super()._apply(*arguments, **named)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_packed": None}
+
+
+def affine(norm: nn.modules.batchnorm._BatchNorm) -> Affine:
+    """Return what a norm with running statistics multiplies by and adds."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = torch.rsqrt(norm.running_var.double() + norm.eps)
+    if norm.affine:
+        scale = scale * norm.weight.detach().double()
+    shift = -norm.running_mean.double() * scale
+    return scale, shift + norm.bias.detach().double() if norm.affine else shift

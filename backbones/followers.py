@@ -1,0 +1,130 @@
+"""Which norm follows a layer, and which activation follows that, with nothing else in between.
+
+Read from one pass: a tensor is told by its identity, and every function that takes it is a use.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+
+@dataclass(frozen=True)
+class Followers:
+    """Paths of what follows a layer, empty where nothing of the kind does."""
+
+    norm: str = ""
+    act: str = ""
+
+
+def followers(
+    network: nn.Module,
+    *,
+    image_size: int,
+    layer: Callable[[nn.Module], bool],
+    norm: Callable[[nn.Module], bool],
+    act: Callable[[nn.Module], bool],
+) -> Mapping[str, Followers]:
+    """Run a network once and see what follows its layers.
+
+    Args:
+        network: In the mode in which it is; not on the `meta` device.
+        image_size: Side of the square input in pixels.
+        layer: Whether a module is a layer.
+        norm: Whether it is a norm.
+        act: Whether it is an activation.
+
+    Returns:
+        Path of each layer that ran once to what alone uses its output: a norm and an activation
+        that alone uses the norm's, or an activation right away. What ran several times, or has
+        several paths, is left out.
+    """
+    trace = _trace(network, image_size, lambda m: layer(m) or norm(m) or act(m))
+    norms = {source: path for path, source in trace.sources(norm).items()}
+    acts = {source: path for path, source in trace.sources(act).items()}
+    found = {}
+    for path, output in trace.outputs(layer).items():
+        norm_path = norms.get(output, "")
+        last = trace.made[norm_path] if norm_path else output
+        found[path] = Followers(norm_path, acts.get(last, ""))
+    return found
+
+
+class _Trace(TorchFunctionMode):
+    """Counts the uses of every tensor and holds them alive, so that no identity comes twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.uses: Counter[int] = Counter()
+        self.calls: Counter[str] = Counter()
+        self.taken: dict[str, int] = {}
+        self.made: dict[str, int] = {}
+        self.modules: dict[str, nn.Module] = {}
+        self._alive: list[object] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Iterable[Any] = (), kwargs: Any = None
+    ) -> Any:
+        given = kwargs or {}
+        result = func(*args, **given)
+        if any(isinstance(leaf, Tensor) for leaf in tree_leaves(result)):
+            self.use((args, given))
+        return result
+
+    def use(self, tensors: object) -> None:
+        """Note a use of every tensor in a structure."""
+        leaves = [leaf for leaf in tree_leaves(tensors) if isinstance(leaf, Tensor)]
+        self._alive.extend(leaves)
+        self.uses.update(id(leaf) for leaf in leaves)
+
+    def watch(self, path: str, module: nn.Module) -> Any:
+        """Note what a module takes and makes."""
+        self.modules[path] = module
+
+        def hook(_: nn.Module, taken: tuple[Any, ...], made: object) -> None:
+            self.calls[path] += 1
+            if len(taken) == 1 and isinstance(taken[0], Tensor) and isinstance(made, Tensor):
+                self._alive += [taken[0], made]
+                self.taken[path], self.made[path] = id(taken[0]), id(made)
+                if made is not taken[0]:
+                    self.uses[id(made)] = 0  # what the module itself did with it is no use
+
+        return module.register_forward_hook(hook)
+
+    def outputs(self, kind: Callable[[nn.Module], bool]) -> dict[str, int]:
+        """Return what the modules of a kind make, of those that ran once."""
+        return {p: made for p, made in self.made.items() if self._once(p) and kind(self.modules[p])}
+
+    def sources(self, kind: Callable[[nn.Module], bool]) -> dict[str, int]:
+        """Return what the modules of a kind take that nothing else uses."""
+        once = (p for p in self.outputs(kind) if self.uses[self.taken[p]] == 1)
+        return {path: self.taken[path] for path in once}
+
+    def _once(self, path: str) -> bool:
+        return self.calls[path] == 1
+
+
+def _trace(network: nn.Module, image_size: int, wanted: Callable[[nn.Module], bool]) -> _Trace:
+    paths = Counter(id(m) for _, m in network.named_modules(remove_duplicate=False))
+    first = next(network.parameters())
+    image = torch.zeros(1, 3, image_size, image_size, device=first.device, dtype=first.dtype)
+    trace = _Trace()
+    handles = [
+        trace.watch(path, module)
+        for path, module in network.named_modules()
+        if wanted(module) and paths[id(module)] == 1
+    ]
+    try:
+        with torch.no_grad(), trace:
+            trace.use(network(image))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return trace

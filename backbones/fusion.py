@@ -1,0 +1,113 @@
+"""Inference fusion: norms into the layers before them, branches together where algebra allows.
+
+A norm is folded into the layer before it only where nothing else uses that layer's output, and an
+activation likewise (see `followers`). A method's module says how it fuses inside (`Fuses`), and how
+it takes up a norm behind it (`Absorbs`), where it is not a usual convolution.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Protocol, cast, runtime_checkable
+
+import torch
+from timm.layers.norm_act import BatchNormAct2d
+from torch import Tensor, nn
+
+from backbones.folded_conv import ACTIVATIONS, FoldedConv2d, affine
+from backbones.followers import followers
+
+
+@runtime_checkable
+class Fuses(Protocol):
+    """A module that knows a faster form of itself for inference."""
+
+    def fused(self) -> nn.Module:
+        """Return a module that computes the same in evaluation mode; this one stays as it is."""
+
+
+@runtime_checkable
+class Absorbs(Protocol):
+    """A module other than a usual convolution that can take up a norm behind it."""
+
+    def absorb(self, scale: Tensor, shift: Tensor) -> None:
+        """Let the output be what it is now times `scale` plus `shift`, (O,) float64 each."""
+
+
+def fuse(network: nn.Module, *, image_size: int = 224) -> nn.Module:
+    """Return a copy of a network for inference, with the same outputs to rounding.
+
+    Args:
+        network: Any network of images, on any device but `meta`; it stays as it is.
+        image_size: Side in pixels of an image that the network takes.
+
+    Returns:
+        The copy, in evaluation mode and without gradients of its parameters. It is not for
+        training or for saving: names and shapes of its parameters are its own.
+    """
+    fused = copy.deepcopy(network).eval().requires_grad_(False)
+    _replace(fused)
+    found = followers(fused, image_size=image_size, layer=_is_layer, norm=_is_norm, act=_is_act)
+    for path, behind in found.items():
+        layer = fused.get_submodule(path)
+        affine_ = affine(cast("Any", fused.get_submodule(behind.norm))) if behind.norm else None
+        if isinstance(layer, nn.Conv2d):
+            act = fused.get_submodule(behind.act) if behind.act else None
+            fused.set_submodule(path, FoldedConv2d(layer, affine_, act=act))
+            gone = (behind.norm, behind.act)
+        elif affine_ is not None:
+            _absorb(layer, *affine_)
+            gone = (behind.norm,)
+        else:
+            gone = ()
+        for each in filter(None, gone):
+            fused.set_submodule(each, nn.Identity())
+    return fused
+
+
+def _replace(network: nn.Module) -> None:
+    """Let modules that know a faster form give it, and norms that activate be two modules."""
+    done: list[str] = []
+    for path, module in list(network.named_modules()):
+        if not path or any(path.startswith(f"{outer}.") for outer in done):
+            continue
+        if isinstance(module, Fuses):
+            network.set_submodule(path, module.fused().eval().requires_grad_(False))
+            done.append(path)
+        elif type(module) is BatchNormAct2d:
+            network.set_submodule(path, _in_parts(module))
+            done.append(path)
+
+
+def _in_parts(norm: BatchNormAct2d) -> nn.Sequential:
+    with torch.device("meta"):
+        plain = nn.BatchNorm2d(norm.num_features, norm.eps)
+    plain.weight, plain.bias = norm.weight, norm.bias
+    plain.running_mean, plain.running_var = norm.running_mean, norm.running_var
+    return nn.Sequential(plain.eval(), norm.drop, norm.act)
+
+
+def _is_layer(module: nn.Module) -> bool:
+    if type(module) is nn.Conv2d:
+        return module.padding_mode == "zeros" and not isinstance(module.padding, str)
+    return type(module) is nn.Linear or isinstance(module, Absorbs)
+
+
+def _is_norm(module: nn.Module) -> bool:
+    # exact types: a subclass may compute something else
+    is_batch_norm = type(module) in {nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm}
+    return is_batch_norm and cast("nn.BatchNorm2d", module).running_mean is not None
+
+
+def _is_act(module: nn.Module) -> bool:
+    return type(module) in ACTIVATIONS
+
+
+def _absorb(layer: nn.Module, scale: Tensor, shift: Tensor) -> None:
+    if not isinstance(layer, nn.Linear):
+        cast("Absorbs", layer).absorb(scale, shift)
+        return
+    weight = layer.weight
+    bias = shift if layer.bias is None else layer.bias.double() * scale + shift
+    layer.weight = nn.Parameter((weight.double() * scale[:, None]).to(weight), requires_grad=False)
+    layer.bias = nn.Parameter(bias.to(weight), requires_grad=False)
