@@ -35,6 +35,7 @@ _REGISTERED = {
 _OWN = re.compile(
     r"^def ([a-z]\w*)\(\*, classes: int(?:, image_size: int)?\) -> nn\.Module:", re.MULTILINE
 )
+_IMAGE_SIZE = re.compile(r"^IMAGE_SIZE = (\d+)", re.MULTILINE)
 
 
 class Options(BaseModel):
@@ -92,9 +93,23 @@ def require(name: str) -> None:
 def usual_image_size(name: str, options: Options) -> int:
     """Return the side in pixels of the images that a network is meant for, when nobody says.
 
-    That is 224, but 32 with a small stem and for networks of CIFAR, whose names end in ``_cifar``.
+    That is 224, but 32 with a small stem and for networks of CIFAR, whose names end in ``_cifar``,
+    and what the file of a network of ours says (``IMAGE_SIZE = 32``).
     """
-    return 32 if options.stem == "small" or name.endswith("_cifar") else 224
+    if options.stem == "small" or name.endswith("_cifar"):
+        return 32
+    return _own_image_sizes().get(name, 224)
+
+
+@cache
+def _own_image_sizes() -> Mapping[str, int]:
+    """Return the sizes that files of ours say, in pixels, by the names of their networks."""
+    found = {}
+    for name, (file, _) in _own().items():
+        source = Path(networks.__path__[0], f"{file}.py").read_text("utf-8")
+        if said := _IMAGE_SIZE.search(source):
+            found[name] = int(said[1])
+    return found
 
 
 def create(
