@@ -12,6 +12,7 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 
+from backbones.affine import Affine, scaled, shifted
 from backbones.products import is_plain
 
 _HAS_ONEDNN = torch._C._has_mkldnn
@@ -28,9 +29,6 @@ _POST_OPS: dict[type[nn.Module], tuple[str, list[float]]] = {
 ACTIVATIONS = frozenset(_POST_OPS) - {nn.Identity}
 """Types of the activations that a folded convolution can take up."""
 
-Affine = tuple[Tensor, Tensor]
-"""What outputs are multiplied by and what is added then, (O,) float64 each."""
-
 
 class FoldedConv2d(nn.Conv2d):
     """A convolution, then scale and shift of each channel, then an activation.
@@ -44,11 +42,10 @@ class FoldedConv2d(nn.Conv2d):
     def __init__(
         self, conv: nn.Conv2d, affine: Affine | None = None, *, act: nn.Module | None = None
     ) -> None:
-        weight, bias = conv.weight.detach(), conv.bias
+        weight, bias = conv.weight, conv.bias
         if affine is not None:
-            scale, shift = affine
-            weight = (weight.double() * scale[:, None, None, None]).to(weight)
-            bias = shift if bias is None else bias.detach().double() * scale + shift
+            bias = shifted(bias, affine, like=weight)
+            weight = scaled(weight, affine[0])
         with torch.device("meta"):
             super().__init__(
                 conv.in_channels,
@@ -60,9 +57,9 @@ class FoldedConv2d(nn.Conv2d):
                 conv.groups,
                 bias=bias is not None,
             )
-        self.weight = nn.Parameter(weight.clone(), requires_grad=False)
+        self.weight = nn.Parameter(weight.detach(), requires_grad=False)
         if bias is not None:
-            self.bias = nn.Parameter(bias.detach().to(weight), requires_grad=False)
+            self.bias = nn.Parameter(bias.detach(), requires_grad=False)
         self.act = act or nn.Identity()
         self._packed: Tensor | None = None
 
@@ -75,8 +72,9 @@ class FoldedConv2d(nn.Conv2d):
         Returns:
             (N, O, H', W').
         """
+        y: Tensor
         if not self._takes_packed(x):
-            y: Tensor = self.act(super().forward(x))
+            y = self.act(super().forward(x))
             return y
         after, numbers = _POST_OPS[type(self.act)]
         y = _OPS._convolution_pointwise(
@@ -94,8 +92,9 @@ class FoldedConv2d(nn.Conv2d):
         Returns:
             (N, O, H', W').
         """
+        summed: Tensor
         if self.groups > 1 or not self._takes_packed(x):
-            summed: Tensor = self.act(y + super().forward(x))
+            summed = self.act(y + super().forward(x))
             return summed
         after, numbers = _POST_OPS[type(self.act)]
         summed = _OPS._convolution_pointwise_.binary(
@@ -139,15 +138,31 @@ class FoldedConv2d(nn.Conv2d):
         return super()._apply(*arguments, **named)
 
     def __getstate__(self) -> dict[str, Any]:
+        """Leave the kernel as laid out to be made anew."""
         return {**self.__dict__, "_packed": None}
 
 
-def affine(norm: nn.modules.batchnorm._BatchNorm) -> Affine:
-    """Return what a norm with running statistics multiplies by and adds."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = torch.rsqrt(norm.running_var.double() + norm.eps)
-    if norm.affine:
-        scale = scale * norm.weight.detach().double()
-    shift = -norm.running_mean.double() * scale
-    return scale, shift + norm.bias.detach().double() if norm.affine else shift
+class FoldedSum(nn.Module):
+    """Convolutions of one map, added up.
+
+    Args:
+        branches: What each sees of the map (an identity, a pooling), and the convolution.
+    """
+
+    def __init__(self, *branches: tuple[nn.Module, FoldedConv2d]) -> None:
+        super().__init__()
+        self.views = nn.ModuleList(view for view, _ in branches)
+        self.convs = nn.ModuleList(conv for _, conv in branches)
+
+    def absorb(self, scale: Tensor, shift: Tensor) -> None:
+        """Take up a norm that follows (see `fusion.Absorbs`)."""
+        for index, conv in enumerate(self.convs):
+            added = torch.zeros_like(shift) if index else shift
+            self.convs[index] = FoldedConv2d(cast("FoldedConv2d", conv), (scale, added))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, O, H', W')."""
+        y: Tensor = self.convs[0](self.views[0](x))
+        for view, conv in zip(self.views[1:], self.convs[1:], strict=True):
+            y = cast("FoldedConv2d", conv).add_to(y, view(x))
+        return y

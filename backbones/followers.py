@@ -1,6 +1,7 @@
 """Which norm follows a layer, and which activation follows that, with nothing else in between.
 
-Read from one pass: a tensor is told by its identity, and every function that takes it is a use.
+Read from one pass: a tensor is told by object and version, because what is done in place keeps the
+object, and every function that takes it is a use.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
+
+_Key = tuple[int, int]
+_NOTHING: _Key = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,10 @@ class _Trace(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.uses: Counter[int] = Counter()
+        self.uses: Counter[_Key] = Counter()
         self.calls: Counter[str] = Counter()
-        self.taken: dict[str, int] = {}
-        self.made: dict[str, int] = {}
+        self.taken: dict[str, _Key] = {}
+        self.made: dict[str, _Key] = {}
         self.modules: dict[str, nn.Module] = {}
         self._alive: list[object] = []
 
@@ -73,36 +77,40 @@ class _Trace(TorchFunctionMode):
         self, func: Any, types: Any, args: Iterable[Any] = (), kwargs: Any = None
     ) -> Any:
         given = kwargs or {}
+        used = self.keys((args, given))
         result = func(*args, **given)
         if any(isinstance(leaf, Tensor) for leaf in tree_leaves(result)):
-            self.use((args, given))
+            self.uses.update(used)
         return result
 
-    def use(self, tensors: object) -> None:
-        """Note a use of every tensor in a structure."""
+    def keys(self, tensors: object) -> list[_Key]:
+        """Tell every tensor in a structure."""
         leaves = [leaf for leaf in tree_leaves(tensors) if isinstance(leaf, Tensor)]
         self._alive.extend(leaves)
-        self.uses.update(id(leaf) for leaf in leaves)
+        return [(id(leaf), leaf._version) for leaf in leaves]
 
-    def watch(self, path: str, module: nn.Module) -> Any:
+    def watch(self, path: str, module: nn.Module) -> list[Any]:
         """Note what a module takes and makes."""
         self.modules[path] = module
 
-        def hook(_: nn.Module, taken: tuple[Any, ...], made: object) -> None:
+        def enter(_: nn.Module, taken: tuple[Any, ...]) -> None:
             self.calls[path] += 1
-            if len(taken) == 1 and isinstance(taken[0], Tensor) and isinstance(made, Tensor):
-                self._alive += [taken[0], made]
-                self.taken[path], self.made[path] = id(taken[0]), id(made)
-                if made is not taken[0]:
-                    self.uses[id(made)] = 0  # what the module itself did with it is no use
+            self.taken[path] = next(iter(self.keys(taken)), _NOTHING)
 
-        return module.register_forward_hook(hook)
+        def leave(_: nn.Module, taken: tuple[Any, ...], made: object) -> None:
+            del taken
+            if isinstance(made, Tensor):
+                (self.made[path],) = self.keys(made)
+                if self.made[path] != self.taken[path]:
+                    self.uses[self.made[path]] = 0  # what the module did with it is no use
 
-    def outputs(self, kind: Callable[[nn.Module], bool]) -> dict[str, int]:
+        return [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+
+    def outputs(self, kind: Callable[[nn.Module], bool]) -> dict[str, _Key]:
         """Return what the modules of a kind make, of those that ran once."""
         return {p: made for p, made in self.made.items() if self._once(p) and kind(self.modules[p])}
 
-    def sources(self, kind: Callable[[nn.Module], bool]) -> dict[str, int]:
+    def sources(self, kind: Callable[[nn.Module], bool]) -> dict[str, _Key]:
         """Return what the modules of a kind take that nothing else uses."""
         once = (p for p in self.outputs(kind) if self.uses[self.taken[p]] == 1)
         return {path: self.taken[path] for path in once}
@@ -117,13 +125,14 @@ def _trace(network: nn.Module, image_size: int, wanted: Callable[[nn.Module], bo
     image = torch.zeros(1, 3, image_size, image_size, device=first.device, dtype=first.dtype)
     trace = _Trace()
     handles = [
-        trace.watch(path, module)
+        handle
         for path, module in network.named_modules()
         if wanted(module) and paths[id(module)] == 1
+        for handle in trace.watch(path, module)
     ]
     try:
-        with torch.no_grad(), trace:
-            trace.use(network(image))
+        with torch.inference_mode(False), torch.no_grad(), trace:
+            trace.uses.update(trace.keys(network(image)))
     finally:
         for handle in handles:
             handle.remove()

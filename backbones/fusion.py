@@ -8,13 +8,14 @@ it takes up a norm behind it (`Absorbs`), where it is not a usual convolution.
 from __future__ import annotations
 
 import copy
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
-from backbones.folded_conv import ACTIVATIONS, FoldedConv2d, affine
+from backbones.affine import affine_of, scaled, shifted
+from backbones.folded_conv import ACTIVATIONS, FoldedConv2d
 from backbones.followers import followers
 
 
@@ -34,33 +35,34 @@ class Absorbs(Protocol):
         """Let the output be what it is now times `scale` plus `shift`, (O,) float64 each."""
 
 
-def fuse(network: nn.Module, *, image_size: int = 224) -> nn.Module:
-    """Return a copy of a network for inference, with the same outputs to rounding.
+def fuse(network: nn.Module, *, image_size: int = 224, in_place: bool = False) -> nn.Module:
+    """Return a network for inference, with the same outputs to rounding.
 
     Args:
-        network: Any network of images, on any device but `meta`; it stays as it is.
+        network: Any network of images, on any device but `meta`.
         image_size: Side in pixels of an image that the network takes.
+        in_place: Use up the network rather than copy it, where memory counts.
 
     Returns:
-        The copy, in evaluation mode and without gradients of its parameters. It is not for
-        training or for saving: names and shapes of its parameters are its own.
+        It, in evaluation mode and without gradients of its parameters. It is not for training or
+        for saving: names and shapes of its parameters are its own. On a CPU its maps are
+        channels-last.
     """
-    fused = copy.deepcopy(network).eval().requires_grad_(False)
+    fused = (network if in_place else copy.deepcopy(network)).eval().requires_grad_(False)
     _replace(fused)
     found = followers(fused, image_size=image_size, layer=_is_layer, norm=_is_norm, act=_is_act)
     for path, behind in found.items():
         layer = fused.get_submodule(path)
-        affine_ = affine(cast("Any", fused.get_submodule(behind.norm))) if behind.norm else None
-        if isinstance(layer, nn.Conv2d):
+        norm = fused.get_submodule(behind.norm) if behind.norm else None
+        affine = None if norm is None else affine_of(cast("nn.BatchNorm2d", norm))
+        gone = {behind.norm}
+        if type(layer) is nn.Conv2d:
             act = fused.get_submodule(behind.act) if behind.act else None
-            fused.set_submodule(path, FoldedConv2d(layer, affine_, act=act))
-            gone = (behind.norm, behind.act)
-        elif affine_ is not None:
-            _absorb(layer, *affine_)
-            gone = (behind.norm,)
-        else:
-            gone = ()
-        for each in filter(None, gone):
+            fused.set_submodule(path, FoldedConv2d(layer, affine, act=act))
+            gone.add(behind.act)
+        elif affine is not None:
+            _absorb(layer, *affine)
+        for each in gone - {""}:
             fused.set_submodule(each, nn.Identity())
     return fused
 
@@ -107,7 +109,5 @@ def _absorb(layer: nn.Module, scale: Tensor, shift: Tensor) -> None:
     if not isinstance(layer, nn.Linear):
         cast("Absorbs", layer).absorb(scale, shift)
         return
-    weight = layer.weight
-    bias = shift if layer.bias is None else layer.bias.double() * scale + shift
-    layer.weight = nn.Parameter((weight.double() * scale[:, None]).to(weight), requires_grad=False)
-    layer.bias = nn.Parameter(bias.to(weight), requires_grad=False)
+    layer.bias = shifted(layer.bias, (scale, shift), like=layer.weight)
+    layer.weight = scaled(layer.weight, scale)

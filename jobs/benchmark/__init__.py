@@ -25,7 +25,12 @@ class BenchmarkSpec(Spec):
     memory_format: Literal["nchw", "nhwc"] = Field(
         default="nchw", description="Layout of maps and kernels in memory; nhwc: channels last."
     )
-    engine: Literal["eager"] = Field(default="eager", description="How the network is executed.")
+    engine: Literal["eager", "fused"] = Field(
+        default="eager",
+        description="How both networks are executed: as they are trained; with norms and "
+        "activations folded into convolutions and branches merged (fused), where a CPU has maps "
+        "channels-last whatever the layout.",
+    )
     threads: int = Field(
         default=1, ge=1, description="Torch threads on a CPU; part of the protocol."
     )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from backbones.build import build
 from backbones.cost import cost
 from backbones.errors import BackboneError
+from backbones.fusion import fuse
 from backbones.resolve import resolve
 from jobs import device as devices
 from jobs.benchmark import BenchmarkSpec
@@ -118,7 +119,10 @@ def _network(spec: BenchmarkSpec, backbone: str, *, device: str) -> nn.Module:
     except BackboneError as error:
         raise SpecError(str(error)) from error
     # frozen statistics, as in use: a batch of one could not be normalised by itself
-    return network.to(memory_format=_layout(spec)).eval()
+    network = network.to(memory_format=_layout(spec)).eval()
+    if spec.engine == "fused":
+        return fuse(network, image_size=spec.image_size, in_place=True)
+    return network
 
 
 def _forward(spec: BenchmarkSpec, network: nn.Module, *, device: str) -> Forward:

@@ -23,6 +23,7 @@ from backbones import network as networks
 from backbones.build import build
 from backbones.check import check
 from backbones.errors import UnsupportedNetworkError
+from backbones.fusion import fuse
 from backbones.methods.eca.operator import EfficientChannelAttention
 from backbones.resolve import PLAIN, resolve
 from backbones.sites import Slot, sites
@@ -226,6 +227,14 @@ def test_layout_and_precision_do_not_change_the_numbers(text: str) -> None:
     allowed = max(1e-4, 10 * carried)
     assert relative_error(plain, wanted) < allowed
     assert relative_error(last, wanted) < allowed
+
+
+@pytest.mark.parametrize("text", BACKBONES)
+def test_fused_it_computes_the_same(text: str) -> None:
+    network = shaken(text).double()
+    with torch.no_grad():
+        x = images(2).double()
+        assert relative_error(fuse(network, image_size=ODD_SIDE)(x), network(x)) < 1e-10
 
 
 @pytest.mark.parametrize("text", BACKBONES)

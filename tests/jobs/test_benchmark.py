@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from backbones.fusion import fuse
 from jobs.benchmark import BenchmarkSpec
 from jobs.benchmark import run as benchmark
 from jobs.benchmark.memory import PeakMemory
@@ -117,6 +119,26 @@ def test_layout_precision_and_batch_are_part_of_the_protocol(tmp_path: Path) -> 
     (row,) = benchmark.run(spec, FolderContext(tmp_path)).rows
     assert row["protocol"] == "cpu bf16 nhwc eager b3 32px 1 thread"
     assert row["protocol_key"]["batch"] == 3
+
+
+@pytest.mark.parametrize("backbone", ["resnet18/spconv", "resnet18/conv", "resnet18/odconv"])
+def test_the_fused_engine_runs_both_networks_without_norms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backbone: str
+) -> None:
+    seen: list[nn.Module] = []
+
+    def noted(network: nn.Module, **how: Any) -> nn.Module:
+        seen.append(fuse(network, **how))
+        return seen[-1]
+
+    monkeypatch.setattr(benchmark, "fuse", noted)
+    result = benchmark.run(spec_of(engine="fused", backbone=backbone), FolderContext(tmp_path))
+    (row,) = result.rows
+    assert row["protocol"] == "cpu fp32 nchw fused b1 32px 1 thread"
+    assert isinstance(row["ratio"], float)
+    assert len(seen) == 2
+    for network in seen:
+        assert not any(type(module) is nn.BatchNorm2d for module in network.modules())
 
 
 def test_running_out_of_memory_is_a_row_that_says_so(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from backbones.affine import scaled, shifted
 from backbones.method import MethodSettings, Replacements
 from backbones.methods.cgc import interaction_width, latent_width
 from backbones.per_image import convolve_in_parts, shape_text
@@ -119,6 +120,11 @@ class ContextGatedConv2d(nn.Module):
         output_NGo1S = by_output_NOS.reshape(-1, groups, weight.shape[0] // groups, 1, positions)
         gate_NGoiS = (input_NG1iS + output_NGo1S).sigmoid_()
         return weight.to(gate_NGoiS.dtype) * gate_NGoiS.view(-1, *weight.shape)
+
+    def absorb(self, scale: Tensor, shift: Tensor) -> None:
+        """Take up a norm that follows (see `fusion.Absorbs`)."""
+        self.bias = shifted(self.bias, (scale, shift), like=self.weight)
+        self.weight = scaled(self.weight, scale)
 
     def extra_repr(self) -> str:
         """Show the shape of the layer."""

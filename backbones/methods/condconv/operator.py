@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from backbones.affine import scaled, shifted
 from backbones.method import Replacements
 from backbones.methods.condconv import Settings
 from backbones.per_image import Mixing, convolve_in_parts, shape_text
@@ -56,6 +57,7 @@ class _Experts(nn.Module):
     Attributes:
         weight: (E, O, C / groups * k * k) experts; k is 1 in a linear layer.
         bias: (E, O) of each expert, (1, O) shared by all, or None.
+        shift: (O,) that is added whatever the experts weigh, or None; only inference has it.
     """
 
     def __init__(self, site: Site, settings: Settings) -> None:
@@ -64,6 +66,7 @@ class _Experts(nn.Module):
         fan_in = site.in_channels // site.groups * math.prod(site.kernel_size)
         self.weight = nn.Parameter(torch.empty(settings.experts, site.out_channels, fan_in))
         self.bias = None
+        self.shift: nn.Parameter | None = None
         if site.bias and settings.bias != "none":
             biases = settings.experts if settings.bias == "experts" else 1
             self.bias = nn.Parameter(torch.zeros(biases, site.out_channels))
@@ -83,7 +86,17 @@ class _Experts(nn.Module):
         if self.bias is None or self.bias.shape[0] == 1:
             return self.bias
         bias: Tensor = self.mixing(weights, self.bias)
-        return bias
+        return bias if self.shift is None else bias + self.shift
+
+    def absorb(self, scale: Tensor, shift: Tensor) -> None:
+        """Take up a norm that follows (see `fusion.Absorbs`)."""
+        self.weight = scaled(self.weight, scale, dim=1)
+        if self.bias is None or self.bias.shape[0] == 1:
+            shared = shifted(self.bias, (scale, shift), like=self.weight)
+            self.bias = nn.Parameter(shared.view(1, -1), requires_grad=False)
+        else:
+            self.shift = shifted(self.shift, (scale, shift), like=self.weight)
+            self.bias = scaled(self.bias, scale, dim=1)
 
     def extra_repr(self) -> str:
         """Show the shape of the layer."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from backbones.folded_conv import FoldedConv2d
 from backbones.method import Replacements
 from backbones.methods.dcd import (
     Settings,
@@ -54,14 +55,14 @@ class Controller(nn.Module):
         self.gate = nn.Linear(width, width, bias=False)
         self.phi = nn.Linear(width, fused * fused, bias=False)
         self.scale = nn.Linear(width, outputs, bias=False)
-        self.fused = fused
+        self.channels = fused
 
     def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Return (N, O) scales in 0..2 (Lambda) and (N, L, L) matrices (Phi) for (N, inputs)."""
         hidden = self.squeeze(pooled)
         hidden = hidden * _doubled_hard_sigmoid(self.gate(hidden))
         phi: Tensor = self.phi(hidden)
-        return _doubled_hard_sigmoid(self.scale(hidden)), phi.view(-1, self.fused, self.fused)
+        return _doubled_hard_sigmoid(self.scale(hidden)), phi.view(-1, self.channels, self.channels)
 
 
 class ChannelFusion(nn.Module):
@@ -132,6 +133,11 @@ class ChannelFusion(nn.Module):
         if self.is_linear:
             return self._fuse(x[:, :, None, None]).flatten(1)
         return self._fuse(x)
+
+    def absorb(self, scale: Tensor, shift: Tensor) -> None:
+        """Take up a norm that follows (see `fusion.Absorbs`)."""
+        self.expand = FoldedConv2d(self.expand, (scale, shift))
+        self.static = FoldedConv2d(self.static, (scale, torch.zeros_like(shift)))
 
     def _fuse(self, x: Tensor) -> Tensor:
         scale, phi_NLL = self.controller(self._pool(x))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from backbones.affine import scaled, shifted
 from backbones.method import Replacements
 from backbones.methods.dyconv import Settings, hidden_channels
 from backbones.per_image import Mixing, convolve_in_parts, shape_text
@@ -134,6 +135,13 @@ class DynamicConv2d(nn.Module):
             return y
         bias: Tensor = self.mixing(weights, self.bias)
         return y + bias.to(y.dtype)[:, :, None, None]
+
+    def absorb(self, scale: Tensor, shift: Tensor) -> None:
+        """Take up a norm that follows (see `fusion.Absorbs`)."""
+        # the weights of the kernels add up to 1, and so do those of the biases
+        bias = self.weight.new_zeros(self.weight.shape[:2]) if self.bias is None else self.bias
+        self.bias = shifted(bias, (scale, shift), like=self.weight)
+        self.weight = scaled(self.weight, scale, dim=1)
 
     def extra_repr(self) -> str:
         """Show the shape of the layer."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from backbones.folded_conv import FoldedConv2d, FoldedSum
 from backbones.initialisation import draw_as_one
 from backbones.method import Replacements
 from backbones.methods.gwc_pwc import Settings
@@ -58,6 +59,13 @@ class GroupPointwise(nn.Module):
         """
         y: Tensor = self.group_conv(x) + self.point_conv(self.pool(x))
         return y
+
+    def fused(self) -> FoldedSum:
+        """Return the same for inference (see `fusion.Fuses`)."""
+        return FoldedSum(
+            (nn.Identity(), FoldedConv2d(self.group_conv)),
+            (self.pool, FoldedConv2d(self.point_conv)),
+        )
 
 
 def plan(sites: Sequence[Site], settings: Settings) -> Replacements:

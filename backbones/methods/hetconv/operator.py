@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from backbones.folded_conv import FoldedConv2d, FoldedSum
 from backbones.initialisation import draw_as_one
 from backbones.method import Replacements
 from backbones.methods.hetconv import Settings
@@ -92,6 +93,16 @@ class HetConv(nn.Module):
         """
         y: Tensor = self.own_part(x) + self.other_parts(x)
         return y
+
+    def fused(self) -> FoldedSum:
+        """Return the same for inference (see `fusion.Fuses`)."""
+        matrix = self.other_parts.matrix()[:, :, None, None]
+        outputs, inputs = matrix.shape[:2]
+        others = nn.Conv2d(inputs, outputs, 1, self.other_parts.stride, bias=False, device="meta")
+        others.weight = nn.Parameter(matrix.detach(), requires_grad=False)
+        return FoldedSum(
+            (nn.Identity(), FoldedConv2d(self.own_part)), (nn.Identity(), FoldedConv2d(others))
+        )
 
 
 def plan(sites: Sequence[Site], settings: Settings) -> Replacements:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from backbones.affine import scaled, shifted
 from backbones.method import Replacements
 from backbones.methods.octconv import Settings, low_channels
 from backbones.sites import Pair, Site
@@ -62,6 +63,11 @@ class OctConv(nn.Module):
             return y_high
         height, width = y_high.shape[-2:]
         return torch.cat((y_high, _doubled(self._to_low(high, low), height, width)), dim=1)
+
+    def absorb(self, scale: Tensor, shift: Tensor) -> None:
+        """Take up a norm that follows (see `fusion.Absorbs`)."""
+        self.bias = shifted(self.bias, (scale, shift), like=self.weight)
+        self.weight = scaled(self.weight, scale)
 
     def _to_high(self, high: Tensor, low: Tensor | None) -> Tensor:
         rows = slice(0, self.high_out)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from backbones.affine import scaled, shifted
 from backbones.method import Replacements
 from backbones.methods.odconv import Settings
 from backbones.methods.odconv.attention import Attention, Gates
@@ -130,6 +131,11 @@ class ODConv2d(nn.Module):
             return None
         inputs = self.site.in_channels // self.site.groups
         return scale_NGoIS.expand(-1, -1, -1, inputs, math.prod(self.site.kernel_size)).flatten(3)
+
+    def absorb(self, scale: Tensor, shift: Tensor) -> None:
+        """Take up a norm that follows (see `fusion.Absorbs`)."""
+        self.bias = shifted(self.bias, (scale, shift), like=self.weight)
+        self.weight = scaled(self.weight, scale, dim=1)
 
     def extra_repr(self) -> str:
         """Show the shape of the layer."""

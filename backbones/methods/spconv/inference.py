@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backbones.folded_conv import FoldedConv2d, affine
+from backbones.folded_conv import FoldedConv2d
 from backbones.products import is_plain
 
 _PART = 2**18
@@ -101,7 +101,7 @@ class FusedSplitConv(nn.Module):
             return self.redundant.add_to(u3, xu)
         u1 = self.redundant(xu)
         apart = (u3.sum((2, 3)) - u1.sum((2, 3))) * (self.unscale / (u1.shape[2] * u1.shape[3]))
-        beta = apart.sigmoid_()[:, :, None, None]
+        beta = apart.sigmoid().to(u1.dtype)[:, :, None, None]
         if alone:
             return torch.lerp(u1, u3, beta, out=u1 if out is None else out)
         return torch.lerp(u1, u3, beta)

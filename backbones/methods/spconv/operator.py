@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from backbones.affine import affine_of
+from backbones.folded_conv import FoldedConv2d
 from backbones.method import Replacements
 from backbones.methods.spconv import Settings, representative_channels
-from backbones.folded_conv import FoldedConv2d, affine
 from backbones.methods.spconv.inference import FusedSplitConv
 from backbones.sites import Site
 
@@ -84,14 +85,14 @@ class SplitConv(nn.Module):
 
     def fused(self) -> FusedSplitConv:
         """Return the same for inference (see `fusion.Fuses`)."""
-        scale, _ = norm = affine(self.representative_norm)
-        point_wise = self.point_wise and FoldedConv2d(
-            self.point_wise, (scale, torch.zeros_like(scale))
-        )
+        scale, _ = norm = affine_of(self.representative_norm)
+        point_wise = None
+        if self.point_wise is not None:
+            point_wise = FoldedConv2d(self.point_wise, (scale, torch.zeros_like(scale)))
         return FusedSplitConv(
             FoldedConv2d(self.group_wise, norm),
             point_wise,
-            FoldedConv2d(self.redundant_conv, affine(self.redundant_norm)),
+            FoldedConv2d(self.redundant_conv, affine_of(self.redundant_norm)),
             weighs=self.weighs,
         )
 

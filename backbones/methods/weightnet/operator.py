@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from backbones.affine import scaled, shifted
 from backbones.method import Replacements
 from backbones.methods.weightnet import Settings, parts, reduced_channels, reduced_width
 from backbones.per_image import convolve_in_parts, shape_text
@@ -131,6 +132,11 @@ class WeightNetConv2d(nn.Module):
         for part in range(1, self.parts):
             y = torch.addcmul(y, maps[part], gains_NOG[:, :, part, None, None])
         return y
+
+    def absorb(self, scale: Tensor, shift: Tensor) -> None:
+        """Take up a norm that follows (see `fusion.Absorbs`)."""
+        self.bias = shifted(self.bias, (scale, shift), like=self.weight)
+        self.weight = scaled(self.weight, scale)
 
     def extra_repr(self) -> str:
         """Show the shape of the layer."""
