@@ -24,7 +24,8 @@ class ClassifySpec(Spec):
     backbone: BackboneText
     data: str = Field(
         default="digits",
-        description="`digits`, or a folder with train/<class>/ and val/<class>/.",
+        description="`digits`, or a folder with train/<class>/ and val/<class>/, or with the "
+        "official binary files of CIFAR-10 or CIFAR-100.",
     )
     recipe: ChosenRecipe = Field(
         description="A recipe's name, its values, or {base: name, field: value, ...}."
@@ -74,7 +75,9 @@ class ClassifySpec(Spec):
     @classmethod
     def _canonical_data(cls, text: str) -> str:
         if not text.strip():
-            raise ValueError("give `digits` or a folder with train/ and val/")
+            raise ValueError(
+                "give `digits` or a folder (with train/ and val/, or CIFAR's binary files)"
+            )
         return source.canonical(text)
 
     @field_validator("initial")

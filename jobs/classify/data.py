@@ -8,7 +8,7 @@ from functools import partial
 from jobs.classify import ClassifySpec
 from jobs.data import augmentation, source
 from jobs.data.division import divide
-from jobs.data.imagefolder import Listing, Sample, read_listing
+from jobs.data.imagefolder import Listing, Sample
 from jobs.data.loading import (
     KEEP_DECODED_MIB,
     Batches,
@@ -58,7 +58,7 @@ def check_images(spec: ClassifySpec, context: JobContext) -> tuple[Listing, Verd
     Raises:
         DatasetError: The layout is wrong, or too many images cannot be read.
     """
-    listing = read_listing(source.locate(spec.data, context.cache))
+    listing = source.read_listing(source.locate(spec.data, context.cache))
     # twice as many readers as cores, since half of them wait for the disk
     verdict = inspect(
         listing, cache=context.cache, threads=2 * context.threads, status=context.status
@@ -85,7 +85,7 @@ def load_data(spec: ClassifySpec, context: JobContext) -> Data:
     )
     train_images, scored_images = (
         Images(
-            listing.root,
+            listing.contents,
             samples,
             transform=transform,
             seed=spec.seed,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from jobs.data.contents import Contents, FolderContents
 from jobs.errors import DatasetError
 
 Split = Literal["train", "val"]
@@ -44,19 +45,21 @@ class Sample:
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a folder.
+    """The images of a data set.
 
     Attributes:
-        root: The folder.
+        root: Its folder.
         classes: Names in the order of their labels (sorted).
-        train: Training images, sorted by path.
-        val: Validation images, sorted by path.
+        train: Training images, class by class, sorted by path.
+        val: Validation images, likewise.
+        contents: Where their bytes are.
     """
 
     root: Path
     classes: tuple[str, ...]
     train: tuple[Sample, ...]
     val: tuple[Sample, ...]
+    contents: Contents
 
     def split(self, name: Split) -> tuple[Sample, ...]:
         """Return the images of one split."""
@@ -115,7 +118,13 @@ def read_listing(root: Path) -> Listing:
         )
         for name in SPLITS
     ]
-    return Listing(root=root, classes=classes, train=splits[0], val=splits[1])
+    return Listing(
+        root=root,
+        classes=classes,
+        train=splits[0],
+        val=splits[1],
+        contents=FolderContents(root),
+    )
 
 
 def _class_folders(split: Path) -> tuple[str, ...]:

@@ -7,9 +7,9 @@ the number of workers, and any step can be started from.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from jobs.data.augmentation import Transform
+from jobs.data.contents import Contents
 from jobs.data.draws import generators_kept, seed_for, start
 from jobs.data.imagefolder import Sample
 from jobs.errors import DatasetError
@@ -33,7 +34,7 @@ class Images(Dataset[tuple[Tensor, int, int]]):
     """Images by (epoch, index): tensor, label and index.
 
     Args:
-        root: Folder of the data set.
+        contents: Where the bytes of the images are.
         samples: The images.
         transform: From image to tensor.
         seed: From which, with epoch and index, the transform's draws follow.
@@ -42,14 +43,14 @@ class Images(Dataset[tuple[Tensor, int, int]]):
 
     def __init__(
         self,
-        root: Path,
+        contents: Contents,
         samples: Sequence[Sample],
         *,
         transform: Transform,
         seed: int = 0,
         keep: bool = False,
     ) -> None:
-        self.root = root
+        self._contents = contents
         self.samples = samples
         self._transform = transform
         self._seed = seed
@@ -81,11 +82,11 @@ class Images(Dataset[tuple[Tensor, int, int]]):
     def _image(self, index: int) -> Image.Image:
         if self._kept is not None and index in self._kept:
             return self._kept[index]
-        path = self.root / self.samples[index].path
+        path = self.samples[index].path
         try:
-            with Image.open(path) as file:
+            with Image.open(io.BytesIO(self._contents.read(path))) as file:
                 image = file.convert("RGB")
-        except OSError as error:
+        except (OSError, DatasetError) as error:
             raise DatasetError(
                 f"image {path} was sound when the data were checked and cannot be read now: {error}"
             ) from error

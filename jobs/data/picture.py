@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobs.data.contents import Contents
 from jobs.data.imagefolder import SUFFIXES
 from jobs.data.verdict import reason
 from jobs.errors import DatasetError
@@ -60,6 +61,16 @@ def read_pictures(paths: Iterable[Path]) -> list[Picture]:
         except OSError as error:
             raise DatasetError(f"image {path} cannot be opened: {error.strerror}") from error
     return found
+
+
+def listed(contents: Contents, paths: Iterable[str]) -> Iterator[Picture]:
+    """Yield images of a data set, but those whose bytes cannot be had."""
+    for path in paths:
+        try:
+            content = contents.read(path)
+        except (OSError, DatasetError):
+            continue
+        yield Picture(path, content)
 
 
 def sound(pictures: Iterable[Picture]) -> Iterator[Picture]:

@@ -1,4 +1,7 @@
-"""What the field `data` of a spec names: an embedded data set, or a folder. Light."""
+"""What the field `data` of a spec names: an embedded data set, or a folder. Light.
+
+A folder holds images class by class (see `imagefolder`) or the binary files of CIFAR (`cifar`).
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from backbones.errors import near
-from jobs.data import digits
-from jobs.data.imagefolder import class_names
+from jobs.data import cifar, digits, imagefolder
+from jobs.data.imagefolder import Listing
 from jobs.errors import DatasetError
 
 EMBEDDED: Mapping[str, Callable[[Path], Path]] = {"digits": digits.write}
@@ -41,8 +44,8 @@ def precheck(reference: str) -> None:
     folder = Path(reference)
     if not folder.exists():
         raise DatasetError(
-            f"no data folder {folder}; give a folder with train/ and val/, or an embedded set "
-            f"({near(folder.name, EMBEDDED)})"
+            f"no data folder {folder}; give a folder with train/ and val/ or with the binary "
+            f"files of CIFAR, or an embedded set ({near(folder.name, EMBEDDED)})"
         )
     class_names(folder)
 
@@ -56,3 +59,27 @@ def at_hand(reference: str, cache: Path) -> Path | None:
     """Return the folder of a data set if it is on this machine already, and write nothing."""
     folder = cache / reference if reference in EMBEDDED else Path(reference)
     return folder if folder.is_dir() else None
+
+
+def class_names(folder: Path) -> tuple[str, ...]:
+    """Check the layout of a folder and return its classes, sorted; reads names only.
+
+    Raises:
+        DatasetError: The layout is wrong, or a class has no image.
+    """
+    version = cifar.version_of(folder)
+    if version is not None:
+        return cifar.class_names(folder, version)
+    return imagefolder.class_names(folder)
+
+
+def read_listing(folder: Path) -> Listing:
+    """List every image of a folder.
+
+    Raises:
+        DatasetError: As `class_names`.
+    """
+    version = cifar.version_of(folder)
+    if version is not None:
+        return cifar.read_listing(folder, version)
+    return imagefolder.read_listing(folder)

@@ -14,7 +14,7 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -109,7 +109,7 @@ def drop_bad(listing: Listing, verdict: Verdict, *, max_bad_pct: float) -> Listi
                 f"{name} can be read; {_examples(bad, verdict)}; mend them"
             )
         kept.append(sound)
-    return Listing(root=listing.root, classes=listing.classes, train=kept[0], val=kept[1])
+    return replace(listing, train=kept[0], val=kept[1])
 
 
 def _examples(bad: Sequence[str], verdict: Verdict) -> str:
@@ -121,16 +121,9 @@ def _signature(listing: Listing) -> str:
     digest = hashlib.sha256(_FORMAT.encode())
     for name in SPLITS:
         for sample in listing.split(name):
-            digest.update(f"{sample.path}\0{_stat(listing.root / sample.path)}\n".encode())
+            stamp = listing.contents.stamp(sample.path)
+            digest.update(f"{sample.path}\0{stamp}\n".encode())
     return digest.hexdigest()[:32]
-
-
-def _stat(file: Path) -> str:
-    try:
-        info = file.stat()
-    except OSError:  # a link to nowhere: found unreadable when it is read
-        return "none"
-    return f"{info.st_size}\0{info.st_mtime_ns}"
 
 
 def _read_all(listing: Listing, *, threads: int, status: Callable[[str], None]) -> Verdict:
@@ -159,7 +152,7 @@ def _read_all(listing: Listing, *, threads: int, status: Callable[[str], None]) 
 
 def _entry(sample: Sample, look: _Look, *, classes: Sequence[str]) -> str:
     split, _, below = sample.id.partition("/")
-    name = classes[sample.label]
+    name = classes[sample.label] if sample.label >= 0 else ""
     return "\0".join((split, name, below.removeprefix(f"{name}/"), look.sha256))
 
 
@@ -167,9 +160,11 @@ def _look(listing: Listing, sample: Sample) -> _Look:
     from PIL import Image
 
     try:
-        content = (listing.root / sample.path).read_bytes()
+        content = listing.contents.read(sample.path)
     except OSError as error:
         return _Look(sha256="", pixels=0, fault=f"cannot be opened ({error.strerror})")
+    except DatasetError as error:
+        return _Look(sha256="", pixels=0, fault=str(error))
     sha256 = hashlib.sha256(content).hexdigest()
     if not content:
         return _Look(sha256, pixels=0, fault="the file is empty")

@@ -14,8 +14,7 @@ from convoy.provenance import code_version
 from convoy.records import NewRun, Run
 from convoy.states import RunState
 from jobs import job
-from jobs.data.imagefolder import class_names
-from jobs.data.source import short_name
+from jobs.data.source import class_names, short_name
 from jobs.job import JobKind, Resources, Spec
 from jobs.recipes import Recipe
 

@@ -10,6 +10,7 @@ from torchmetrics.functional.classification import multiclass_accuracy
 from jobs import recipes
 from jobs.classify.evaluation import Scores, evaluate
 from jobs.data import augmentation
+from jobs.data.contents import FolderContents
 from jobs.data.imagefolder import Sample, read_listing
 from jobs.data.loading import Images, InTurn, make_loader
 from tests.jobs.context import FolderContext
@@ -29,7 +30,7 @@ class Fixed(nn.Module):
 
 
 def scores_of(logits: Tensor, folder: Path, samples: tuple[Sample, ...], root: Path) -> Scores:
-    images = Images(folder, samples, transform=augmentation.evaluation(RECIPE))
+    images = Images(FolderContents(folder), samples, transform=augmentation.evaluation(RECIPE))
     batches = InTurn(len(samples), batch=7, rank=0, world_size=1)
     loader = make_loader(images, batches, processes=0, device="cpu")
     return evaluate(Fixed(logits), loader, precision="fp32", context=FolderContext(root))
@@ -57,7 +58,7 @@ def test_there_is_no_top5_with_fewer_than_five_classes(few_digits: Path, tmp_pat
 
 def test_a_network_is_left_in_the_mode_in_which_it_was(few_digits: Path, tmp_path: Path) -> None:
     samples = read_listing(few_digits).val
-    images = Images(few_digits, samples, transform=augmentation.evaluation(RECIPE))
+    images = Images(FolderContents(few_digits), samples, transform=augmentation.evaluation(RECIPE))
     network = nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.LazyLinear(10))
     loader = make_loader(
         images, InTurn(40, batch=40, rank=0, world_size=1), processes=0, device="cpu"

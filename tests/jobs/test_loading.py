@@ -8,6 +8,7 @@ from torch import Tensor
 
 from jobs import recipes
 from jobs.data import augmentation
+from jobs.data.contents import FolderContents
 from jobs.data.division import divide
 from jobs.data.draws import drawing, seed_for
 from jobs.data.imagefolder import read_listing
@@ -65,7 +66,9 @@ def test_evaluation_sees_each_sample_exactly_once_over_all_workers() -> None:
 
 def loaded(folder: Path, *, processes: int, keep: bool) -> dict[int, Tensor]:
     samples = read_listing(folder).train[:16]
-    images = Images(folder, samples, transform=augmentation.training(STRONG), seed=3, keep=keep)
+    images = Images(
+        FolderContents(folder), samples, transform=augmentation.training(STRONG), seed=3, keep=keep
+    )
     batches = MicroBatches(16, share=Share(batch_size=16, micro_batch=8), seed=3)
     batches.start(epoch=4, step=0)
     loader = make_loader(images, batches, processes=processes, device="cpu")
@@ -85,7 +88,9 @@ def test_augmentation_does_not_depend_on_who_loads(few_digits: Path) -> None:
 
 def test_augmentation_differs_from_epoch_to_epoch(few_digits: Path) -> None:
     samples = read_listing(few_digits).train
-    images = Images(few_digits, samples, transform=augmentation.training(STRONG), seed=3)
+    images = Images(
+        FolderContents(few_digits), samples, transform=augmentation.training(STRONG), seed=3
+    )
     assert not torch.equal(images[0, 5][0], images[1, 5][0])
     assert torch.equal(images[1, 5][0], images[1, 5][0])
 
@@ -93,7 +98,7 @@ def test_augmentation_differs_from_epoch_to_epoch(few_digits: Path) -> None:
 @pytest.mark.parametrize("processes", [0, 1])
 def test_an_image_that_vanished_is_named(few_digits: Path, processes: int) -> None:
     samples = read_listing(few_digits).val
-    images = Images(few_digits, samples, transform=augmentation.evaluation(STRONG))
+    images = Images(FolderContents(few_digits), samples, transform=augmentation.evaluation(STRONG))
     (few_digits / samples[0].path).unlink()
     in_turn = InTurn(4, batch=4, rank=0, world_size=1)
     loader = make_loader(images, in_turn, processes=processes, device="cpu")
@@ -115,7 +120,7 @@ def test_every_crop_gives_the_size_of_the_recipe(few_digits: Path, crop: str) ->
     recipe = recipes.get("digits_quick").derive(image_size=24, crop=crop, crop_pct=0.875)
     samples = read_listing(few_digits).train
     for transform in (augmentation.training(recipe), augmentation.evaluation(recipe)):
-        image, _, _ = Images(few_digits, samples, transform=transform)[0, 0]
+        image, _, _ = Images(FolderContents(few_digits), samples, transform=transform)[0, 0]
         assert image.shape == (3, 24, 24)
         assert image.dtype == torch.float32
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,8 +9,9 @@ from convoy import submission
 from convoy.errors import SubmissionError
 from convoy.records import NewRun
 from convoy.submission import Wishes
-from jobs.errors import SpecError
+from jobs.errors import DatasetError, SpecError
 from jobs.job import read_spec
+from tests.jobs.cifar_files import small_cifar10
 
 ADA = Wishes(owner="ada")
 CONV, ECA = "resnet18(stem=small)/conv", "resnet18(stem=small)/eca"
@@ -105,3 +107,14 @@ def test_image_size_comes_from_the_recipe_or_the_spec() -> None:
 def test_what_the_store_or_a_terminal_cannot_take_is_refused(wishes: Wishes, says: str) -> None:
     with pytest.raises(SubmissionError, match=says):
         prepare(wishes=wishes)
+
+
+def test_the_files_of_cifar_are_submitted_as_a_folder_of_images_is(tmp_path: Path) -> None:
+    folder = small_cifar10(tmp_path / "cifar-10-batches-bin", each=1)
+    values = {"data": str(folder), "recipe": "cifar_quick"}
+    (run,) = prepare(values=values)
+    assert run.data == "cifar-10-batches-bin"
+    assert submission.classes_of(read_spec("classify", run.spec)) == 10
+    (folder / "data_batch_3.bin").unlink()
+    with pytest.raises(DatasetError, match=r"files of CIFAR-10, but no data_batch_3\.bin"):
+        prepare(values=values)
