@@ -110,12 +110,16 @@ def _between(axis: Axis) -> list[float]:
 
 def _ticks(axis: Axis) -> dict[str, object]:
     """Number the columns at a round distance."""
-    count = _bounds(axis)[-1]
-    places = list(range(0, count, _round_step(count)))
+    ticks = round_ticks(_bounds(axis)[-1])
+    return {**ticks, "title": {"text": axis.label, "standoff": 8}}
+
+
+def round_ticks(count: int, *, each: int = 1) -> dict[str, object]:
+    """Return ticks at round numbers from 0 to `count`, for cells that hold `each` of them."""
+    numbers = list(range(0, count, _round_step(count)))
     return {
-        "tickvals": places,
-        "ticktext": list(map(str, places)),
-        "title": {"text": axis.label, "standoff": 8},
+        "tickvals": [number // each for number in numbers],
+        "ticktext": list(map(str, numbers)),
     }
 
 

@@ -86,7 +86,7 @@ def picture(page: Page, file: Path) -> None:
 
 
 def show_attention(page: Page) -> None:
-    """Press the button of the section on kernel attention, and wait until its maps are drawn."""
+    """Press the button of the section on attention, and wait until its maps are drawn."""
     page.get_by_role("button", name="Show attention").click()
     # the first time loads torch
     page.locator(".heatmaplayer image").first.wait_for(timeout=_TORCH_MS)
@@ -94,14 +94,14 @@ def show_attention(page: Page) -> None:
 
 
 def attention_picture(page: Page, file: Path) -> None:
-    """Save the section on kernel attention down to its first maps."""
+    """Save the section on attention down to its first maps."""
     show_attention(page)
     picture(page, file)
-    heading = page.get_by_role("heading", name="Kernel attention").bounding_box()
+    heading = page.get_by_role("heading", name="Attention", exact=True).bounding_box()
     chart = page.get_by_test_id("stPlotlyChart").filter(has=page.locator(".heatmaplayer image"))
     first = chart.first.bounding_box()
     if heading is None or first is None:
-        raise RuntimeError("the section on kernel attention is not in sight")
+        raise RuntimeError("the section on attention is not in sight")
     top = heading["y"] - _EDGE_PX
     height = first["y"] + first["height"] + _EDGE_PX - top
     clip: FloatRect = {"x": 0, "y": top, "width": WIDTH_PX, "height": height}

@@ -1,14 +1,14 @@
-"""The page of one run: progress, curves, log, result, attempts, spec, files, kernel attention."""
+"""The page of one run: progress, curves, log, result, attempts, spec, files, and its network."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from convoy.errors import RunNotFoundError
-from convoy.inspection import can_attend
+from convoy.inspection import can_attend, has_maps
 from convoy.records import Filter
 from dashboard import opened, queries
-from dashboard.panels import attention, details, header, logs, plots
+from dashboard.panels import attention, details, features, header, logs, plots
 
 _REFRESH_S = 2
 
@@ -28,6 +28,8 @@ def show() -> None:
     details.draw(record)
     if can_attend(record.run):
         st.fragment(attention.draw)(run_id)
+    if has_maps(record.run):
+        st.fragment(features.draw)(run_id)
 
 
 def _ask() -> None:

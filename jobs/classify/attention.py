@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import torch
-
 from backbones.attention_map import Map, attention_maps
 from jobs.classify import ClassifySpec
 from jobs.classify.data import cut
-from jobs.classify.scored import scored_network
-from jobs.data import augmentation, source
-from jobs.data.imagefolder import Sample, class_names, read_listing
-from jobs.data.picture import Picture, read_pictures, sound
+from jobs.classify.subject import prepare
+from jobs.data import source
+from jobs.data.imagefolder import Sample
+from jobs.data.picture import Picture, listed, sound
 from jobs.errors import DatasetError
 
 
@@ -51,19 +49,15 @@ def scored_pictures(
     Raises:
         DatasetError: The data are not here, or have no such class.
     """
-    listing = read_listing(source.locate(spec.data, cache))
+    listing = source.read_listing(source.locate(spec.data, cache))
     _, scored = cut(spec, listing)
     if class_name:
         if class_name not in listing.classes:
             raise DatasetError(f"{spec.data} has no class {class_name!r}")
         label = listing.classes.index(class_name)
         scored = tuple(sample for sample in scored if sample.label == label)
-    chosen = sound(
-        Picture(sample.path, picture.content)
-        for sample in _in_turn(scored)
-        for picture in read_pictures([listing.root / sample.path])
-    )
-    return list(islice(chosen, count))
+    paths = (sample.path for sample in _in_turn(scored))
+    return list(islice(sound(listed(listing.contents, paths)), count))
 
 
 def look(
@@ -82,26 +76,17 @@ def look(
         checkpoint: Its folder, verified.
         pictures: At least one.
         cache: Folder with the embedded data.
-        classes: Width of the classifier; None: as many as the data have, which must be here then.
-        total_steps: Optimiser steps of the whole run, for schedules (temperatures) as they stood at
-            the checkpoint; None: as they end.
+        classes: Width of the classifier, as for `prepare`.
+        total_steps: Optimiser steps of the whole run, as for `prepare`.
 
     Raises:
-        SpecError: The network cannot be built.
-        DatasetError: No image was given, one cannot be read, or the data are not here.
-        JobError: The checkpoint does not fit.
+        SpecError, DatasetError, JobError: As `prepare`.
     """
-    if not pictures:
-        raise DatasetError("no image was given; name at least one")
-    transform = augmentation.evaluation(spec.recipe)
-    images = torch.stack([transform(picture.decode()) for picture in pictures])
-    if classes is None:
-        classes = len(class_names(source.locate(spec.data, cache)))
-    network, progress = scored_network(spec, checkpoint, classes=classes, total_steps=total_steps)
-    maps = attention_maps(spec.backbone, network, images, classes=classes)
-    return Attention(
-        tuple(maps), epoch=progress.epoch, steps=progress.steps, ema=spec.recipe.ema is not None
+    subject = prepare(
+        spec, checkpoint, pictures, cache=cache, classes=classes, total_steps=total_steps
     )
+    maps = attention_maps(spec.backbone, subject.network, subject.images, classes=subject.classes)
+    return Attention(tuple(maps), epoch=subject.epoch, steps=subject.steps, ema=subject.ema)
 
 
 def _in_turn(samples: Sequence[Sample]) -> list[Sample]:

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from backbones.attention_map import Map, attention_maps, offering, offers
+from backbones.attention_map import Map, attention_maps, by_stage, offering, offers
 from backbones.build import anneal, build
+from backbones.sites import Role, Site, Slot
 from tests.backbones.closeness import relative_error
 from tests.backbones.kernel_warehouse_layers import shake
 
@@ -41,7 +42,8 @@ def rows_of(one: Map, layer: str) -> slice:
         (WAREHOUSES, True),
         ("resnet18/odconv(kernels=4)", True),
         ("resnet18/eca+kernel_warehouse", True),
-        ("resnet18/eca", False),
+        ("resnet18/spconv", True),
+        ("resnet18/ghost", False),
         ("resnet18/conv", False),
     ],
 )
@@ -191,3 +193,30 @@ def test_looking_changes_nothing() -> None:
 
 def test_the_methods_with_maps_are_those_that_mix_kernels() -> None:
     assert {"kernel_warehouse", "odconv", "dyconv", "condconv"} <= set(offering())
+
+
+def site(name: str, *, stage: int, block: str = "", gate: bool = False) -> Site:
+    slots = frozenset({Slot.GATE if gate else Slot.CONV})
+    return Site(name, slots, Role.SPATIAL, stage, 0, block, "conv2d", 4, 4)
+
+
+def test_weights_of_channels_stand_by_stage_and_width() -> None:
+    weights = {
+        site("a.conv", stage=0): torch.rand(3, 4),
+        site("b.conv", stage=1): torch.rand(3, 8),
+        site("c.conv", stage=1): torch.rand(3, 16),
+        site("d.norm", stage=1, block="d", gate=True): torch.rand(3, 8),
+    }
+    maps = by_stage(weights, title="Weight", neutral=0.5)
+    assert [(one.group, one.values.shape) for one in maps] == [
+        ("stage 0", (1, 4)),
+        ("stage 1, 8 channels", (2, 8)),
+        ("stage 1, 16 channels", (1, 16)),
+    ]
+    assert [part.name for part in maps[1].rows.sections] == ["b.conv", "d"]
+    assert {one.neutral for one in maps} == {0.5}
+    wanted = list(weights.values())
+    for one, rows in zip(maps, [wanted[:1], wanted[1::2], wanted[2:3]], strict=True):
+        assert one.spread is not None
+        assert np.allclose(one.values, [row.mean(0).numpy() for row in rows])
+        assert np.allclose(one.spread, [row.numpy().std(0) for row in rows], atol=1e-6)

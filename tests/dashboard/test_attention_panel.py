@@ -1,4 +1,4 @@
-"""The section on kernel attention, without a browser."""
+"""The section on attention, without a browser."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dashboard.server import APP
 from tests.dashboard.conftest import Filled, Pages
 
 WAREHOUSES = "resnet18(stem=small)/kernel_warehouse(budget=4)"
-TITLE = "Kernel attention"
+TITLE = "Attention"
 LOADED = f"""
 import sys
 from streamlit.testing.v1 import AppTest
@@ -30,8 +30,8 @@ def warehouse_run(filled: Filled) -> str:
         return str(store.runs(Filter(kind="classify", text=WAREHOUSES), limit=1)[0].id)
 
 
-def test_a_run_without_kernels_to_choose_has_no_such_section(pages: Pages, filled: Filled) -> None:
-    app = pages.open("run", run=str(filled.runs["resumed"]))  # squeeze and excitation
+def test_a_run_that_weighs_nothing_has_no_such_section(pages: Pages, filled: Filled) -> None:
+    app = pages.open("run", run=str(filled.runs["done"]))  # of the plain network
     assert not app.exception
     assert TITLE not in [title.value for title in app.subheader]
 

@@ -279,7 +279,7 @@ def _open_attention(page: Page, site: str, runs: list[Run]) -> None:
     """Open the page of a run whose layers share warehouses."""
     run = next(run for run in runs if run.backbone == WAREHOUSES and run.kind == "classify")
     visit(page, f"{site}/run?run={run.id}")
-    expect(page.get_by_role("heading", name="Kernel attention")).to_be_visible()
+    expect(page.get_by_role("heading", name="Attention", exact=True)).to_be_visible()
 
 
 def _show_attention(page: Page) -> None:

@@ -1,13 +1,12 @@
-"""``platform attention``: what a checkpoint's network weighs its kernels with."""
+"""``platform attention``: what a checkpoint's network weighs kernels, channels, branches with."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convoy.cli import invocation, say
+from convoy.cli import say, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,52 +16,44 @@ if TYPE_CHECKING:
 
 def attention(
     ctx: typer.Context,
-    run_id: Annotated[int, typer.Argument(metavar="RUN", help="Number of the run.")],
+    run_id: shown.RunId,
     *,
-    image: Annotated[
-        list[Path] | None, typer.Option(help="An image file; may be given several times.")
-    ] = None,
-    count: Annotated[
-        int, typer.Option(min=1, help="Without --image: so many images that the run is scored on.")
-    ] = 16,
-    class_name: Annotated[
-        str, typer.Option("--class", help="Without --image: only images of this class.")
-    ] = "",
-    step: Annotated[
-        int | None, typer.Option(help="Step of the checkpoint; the last one's if not said.")
-    ] = None,
+    image: shown.Images = None,
+    count: shown.Count = shown.MANY,
+    class_name: shown.ClassName = "",
+    step: shown.Step = None,
     as_scored: Annotated[
         bool,
         typer.Option("--as-scored", help="With temperatures as they stood then; else as they end."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, matrices included.")] = False,
 ) -> None:
-    """Show images to a checkpoint's network: which kernels do its layers draw on?"""
+    """Show images to a checkpoint's network: which kernels, channels or branches does it favour?"""
     from convoy import inspection
-    from jobs.data.picture import read_pictures
 
-    call = invocation.of(ctx)
-    settings = call.settings()
-    with call.store() as store:
-        run = store.run(run_id)
-        checkpoints = store.checkpoints(run_id)
-    inspection.require_attention(run)
-    checkpoint = inspection.choose_checkpoint(checkpoints, run_id=run_id, step=step)
-    pictures = read_pictures(image or ()) or inspection.scored_pictures(
-        run, settings, count=count, class_name=class_name
+    what = shown.choose(
+        ctx,
+        run_id,
+        require=inspection.require_attention,
+        step=step,
+        images=image,
+        count=count,
+        class_name=class_name,
     )
-    seen = inspection.attend(run, checkpoint, pictures, settings=settings, as_scored=as_scored)
+    seen = inspection.attend(
+        what.run, what.checkpoint, what.pictures, settings=what.settings, as_scored=as_scored
+    )
     if as_json:
         say.answer(
             {
                 "run": run_id,
-                "step": checkpoint.step,
-                "images": [picture.name for picture in pictures],
+                "step": what.checkpoint.step,
+                "images": [picture.name for picture in what.pictures],
                 "maps": [_object(one) for one in seen.maps],
             }
         )
         return
-    _print(seen.maps, caption=f"step {checkpoint.step:,}, {len(pictures)} images")
+    _print(seen.maps, caption=what.caption)
     say.hint(f"platform attention {run_id} --json", "platform dashboard")
 
 

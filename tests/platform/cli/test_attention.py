@@ -16,7 +16,7 @@ from convoy.store import Store
 from convoy.submission import Wishes, prepare
 from tests.platform.cli.conftest import Command
 
-BACKBONES = ("resnet20_cifar/kernel_warehouse", "resnet20_cifar/odconv", "resnet20_cifar/eca")
+BACKBONES = ("resnet20_cifar/kernel_warehouse", "resnet20_cifar/odconv", "resnet20_cifar/conv")
 WAREHOUSES, ONE_KERNEL, PLAIN = 1, 2, 3
 """Numbers of their runs."""
 
@@ -89,10 +89,10 @@ def test_the_temperature_of_the_checkpoint_is_told(look: Command) -> None:
     assert "temperature 0.95" in out  # after the first of 20 epochs
 
 
-def test_a_run_without_kernel_attention_names_methods_that_have_it(look: Command) -> None:
+def test_a_run_without_attention_names_methods_that_have_it(look: Command) -> None:
     answer = look("attention", str(PLAIN))
     assert answer.status == 1
-    assert "resnet20_cifar/eca" in answer.err
+    assert "resnet20_cifar/conv" in answer.err
     assert "kernel_warehouse" in answer.err
 
 
