@@ -1,9 +1,13 @@
-"""Squeeze-and-Excitation number by number, in float64 (arXiv 1709.01507, equations 2 to 4)."""
+"""Squeeze-and-Excitation number by number, in float64 (arXiv 1709.01507, equations 2 to 4).
+
+Without a squeeze: arXiv 1910.03151, equations 3 to 5.
+"""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
+
+from tests.backbones.reference_gate import layer, means, scaled
 
 
 def squeeze_excitation(
@@ -18,29 +22,33 @@ def squeeze_excitation(
         b1: (C / r) or none.
         b2: (C) or none.
     """
-    images, channels, height, width = x.shape
-    gated = []
-    for n in range(images):
-        pooled = [_mean(x[n, c], height, width) for c in range(channels)]
-        squeezed = [value if value > 0 else value * 0 for value in _layer(pooled, w1, b1)]
-        for c, value in enumerate(_layer(squeezed, w2, b2)):
-            gated.append(x[n, c] / (1 + torch.exp(-value)))
-    return torch.stack(gated).reshape(images, channels, height, width)
+    logits = []
+    for image in x:
+        hidden = [value if value > 0 else value * 0 for value in layer(means(image), w1, b1)]
+        logits.append(layer(hidden, w2, b2))
+    return scaled(x, logits)
 
 
-def _mean(values: Tensor, height: int, width: int) -> Tensor:
-    total = torch.zeros((), dtype=torch.float64)
-    for row in range(height):
-        for column in range(width):
-            total = total + values[row, column]
-    return total / (height * width)
+def matrix_excitation(x: Tensor, *, w: Tensor, b: Tensor | None) -> Tensor:
+    """Gate a map with a matrix that has blocks along its diagonal.
+
+    Args:
+        x: (N, C, H, W) float64.
+        w: (C, C / G): the rows of all blocks, one below another.
+        b: (C) or none.
+    """
+    size = w.shape[1]
+    logits = []
+    for image in x:
+        mean = means(image)
+        row: list[Tensor] = []
+        for first in range(0, len(mean), size):
+            rows = slice(first, first + size)
+            row += layer(mean[rows], w[rows], None if b is None else b[rows])
+        logits.append(row)
+    return scaled(x, logits)
 
 
-def _layer(values: list[Tensor], weight: Tensor, bias: Tensor | None) -> list[Tensor]:
-    results = []
-    for row in range(weight.shape[0]):
-        result = bias[row] if bias is not None else torch.zeros((), dtype=torch.float64)
-        for column, value in enumerate(values):
-            result = result + weight[row, column] * value
-        results.append(result)
-    return results
+def mean_excitation(x: Tensor) -> Tensor:
+    """Gate a map with its own means."""
+    return scaled(x, [means(image) for image in x])

@@ -1,49 +1,28 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
 import torch
 from timm.layers.eca import EcaModule
-from torch import Tensor
 
 from backbones.build import build
 from backbones.cost import cost
 from backbones.errors import SettingError
 from backbones.methods.eca import Settings, kernel_size
-from backbones.methods.eca.operator import EfficientChannelAttention
+from backbones.methods.eca.operator import (
+    BandedAttention,
+    EfficientChannelAttention,
+    UnsharedChannelAttention,
+)
 from backbones.resolve import resolve
-from tests.backbones.closeness import assert_equals_reference
-from tests.backbones.reference_eca import PAPER_TAPS, efficient_channel_attention
-
-
-def reference(x: Tensor, state: Mapping[str, Tensor]) -> Tensor:
-    return efficient_channel_attention(x, taps=state["conv.weight"].flatten())
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-@pytest.mark.parametrize("taps", [1, 3, 7])
-@pytest.mark.parametrize("shape", [(2, 12, 5, 7), (1, 5, 1, 1)], ids=str)
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
-def test_the_gate_equals_its_reference(
-    dtype: torch.dtype, taps: int, shape: tuple[int, ...], layout: torch.memory_format
-) -> None:
-    gate = EfficientChannelAttention(taps).to(dtype)
-    x = torch.randn(shape, dtype=dtype).contiguous(memory_format=layout)
-    assert_equals_reference(gate, x, reference)
+from tests.backbones.reference_eca import PAPER_TAPS
 
 
 def test_the_rule_computes_what_timm_computes() -> None:
     theirs = EcaModule(320)
-    ours = EfficientChannelAttention(kernel_size(320, stage=0, settings=Settings()))
+    ours = EfficientChannelAttention(320, kernel_size(320, stage=0, settings=Settings()))
     ours.load_state_dict(theirs.state_dict())
     x = torch.randn(3, 320, 5, 7)
     assert torch.allclose(ours(x), theirs(x), atol=1e-6)
-
-
-def test_the_layout_of_the_map_is_kept() -> None:
-    x = torch.randn(2, 8, 5, 7).contiguous(memory_format=torch.channels_last)
-    assert EfficientChannelAttention(3)(x).is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(("channels", "taps"), [*PAPER_TAPS.items(), (2048, 7)])
@@ -89,12 +68,40 @@ def test_each_gate_has_its_kernel(text: str, taps: list[int]) -> None:
         ("resnet34/eca", 21_797_744, 3_663_781_952),
         ("resnet50/eca", 25_557_112, 4_089_270_528),
         ("resnet50/eca(kernels=3)", 25_557_080, 4_089_229_568),
+        ("resnet101/eca", 44_549_317, 7_801_574_656),
+        ("resnet152/eca", 60_193_042, 11_513_868_544),
         ("mobilenetv2_100/eca", 3_504_903, 300_777_952),
     ],
 )
 def test_counts_equal_those_of_the_released_networks(text: str, params: int, madds: int) -> None:
     counted = cost(text)
     assert (counted.params, counted.madds) == (params, madds)
+
+
+@pytest.mark.parametrize(("kernels", "added"), [(3, 45_312), (3557, 85_888 + 384)])
+def test_taps_of_its_own_for_each_channel_are_k_times_c(kernels: int, added: int) -> None:
+    counted = cost(f"resnet50/eca(kernels={kernels},shared=false)")
+    assert counted.params - cost("resnet50/conv").params == added
+    assert counted.madds == cost(f"resnet50/eca(kernels={kernels})").madds
+
+
+def test_taps_that_are_alike_for_all_channels_are_those_that_they_share() -> None:
+    shared, own = EfficientChannelAttention(10, 5), UnsharedChannelAttention(10, 5)
+    with torch.no_grad():
+        own.conv.weight.copy_(shared.conv.weight.expand_as(own.conv.weight))
+    x = torch.randn(2, 10, 3, 4)
+    assert torch.allclose(own(x), shared(x), atol=1e-6)
+
+
+@pytest.mark.parametrize(("channels", "is_product"), [(512, True), (513, False)])
+def test_fused_it_is_one_product_unless_that_is_large(channels: int, is_product: bool) -> None:
+    for gate in (EfficientChannelAttention(channels, 5), UnsharedChannelAttention(channels, 5)):
+        fused = gate.fused()
+        assert any(isinstance(m, BandedAttention) for m in fused.modules()) is is_product
+        x = torch.randn(2, channels, 3, 3)
+        with torch.no_grad():
+            wanted = gate(x)
+            assert torch.allclose(fused(x), wanted, atol=1e-6)
 
 
 @pytest.mark.parametrize("kernels", ["adaptive", "3557x", "4", "3456", "0", "true", "35.5", "-3"])

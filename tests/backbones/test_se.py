@@ -1,48 +1,23 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import pytest
 import torch
 from timm.layers.squeeze_excite import SEModule
-from torch import Tensor
 
 from backbones.build import build
 from backbones.cost import cost
 from backbones.errors import SettingError
 from backbones.methods.se import Settings
-from backbones.methods.se.operator import SqueezeExcitation, hidden_channels
+from backbones.methods.se.operator import (
+    MatrixExcitation,
+    MeanExcitation,
+    SqueezeExcitation,
+    hidden_channels,
+)
 from backbones.resolve import resolve
-from tests.backbones.closeness import assert_equals_reference
-from tests.backbones.reference_se import squeeze_excitation
-
-
-def reference(x: Tensor, state: Mapping[str, Tensor]) -> Tensor:
-    return squeeze_excitation(
-        x,
-        w1=state["squeeze.weight"],
-        w2=state["excite.weight"],
-        b1=state.get("squeeze.bias"),
-        b2=state.get("excite.bias"),
-    )
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("shape", [(2, 12, 5, 7), (1, 8, 1, 1)], ids=str)
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
-def test_the_gate_equals_its_reference(
-    dtype: torch.dtype, bias: bool, shape: tuple[int, ...], layout: torch.memory_format
-) -> None:
-    gate = SqueezeExcitation(shape[1], hidden=4, bias=bias).to(dtype)
-    x = torch.randn(shape, dtype=dtype).contiguous(memory_format=layout)
-    assert_equals_reference(gate, x, reference)
-
-
-def test_the_layout_of_the_map_is_kept() -> None:
-    x = torch.randn(2, 8, 5, 7).contiguous(memory_format=torch.channels_last)
-    gate = SqueezeExcitation(8, hidden=2, bias=False)
-    assert gate(x).is_contiguous(memory_format=torch.channels_last)
+from backbones.sites import Slot, sites
 
 
 @pytest.mark.parametrize(
@@ -91,7 +66,82 @@ def test_both_known_forms_have_their_known_counts() -> None:
     assert cost("resnet50/se(bias=true,divisor=8)").params == 28_088_024
 
 
+@pytest.mark.parametrize(
+    ("settings", "learned"),
+    [
+        ("", lambda c: 2 * c * c // 16),
+        ("matrix=identity", lambda c: 0),
+        ("matrix=diagonal", lambda c: c),
+        ("matrix=full", lambda c: c * c),
+        ("matrix=blocks", lambda c: c * c // 16),
+        ("matrix=blocks,block=16", lambda c: 16 * c),
+        ("matrix=blocks,block=8", lambda c: 8 * c),
+    ],
+)
+def test_the_dissection_has_the_parameters_of_its_table(
+    settings: str, learned: Callable[[int], int]
+) -> None:
+    text = f"resnet50/se(reduction=none,{settings})" if settings else "resnet50/se"
+    widths = [site.out_channels for site in sites("resnet50") if Slot.GATE in site.slots]
+    assert len(widths) == 16
+    added = cost(text).params - cost("resnet50/conv").params
+    assert added == sum(learned(width) for width in widths)
+
+
+def test_without_a_squeeze_a_full_matrix_stands_there() -> None:
+    network = build("resnet18/se(reduction=none)", device="meta")
+    gates = [m for m in network.modules() if isinstance(m, MatrixExcitation)]
+    assert [gate.excite.weight.shape[1] for gate in gates] == [64] * 2 + [128] * 2 + [256] * 2 + [
+        512
+    ] * 2
+    assert str(resolve("resnet18/se(reduction=none,matrix=full)")) == "resnet18/se(reduction=none)"
+
+
+def test_a_gate_that_learns_nothing_adds_nothing() -> None:
+    network = build("resnet18/se(reduction=none,matrix=identity)", device="meta")
+    assert sum(isinstance(m, MeanExcitation) for m in network.modules()) == 8
+    assert not any("se" in name.split(".") for name, _ in network.named_parameters())
+
+
+def test_a_block_sees_its_own_channels_only() -> None:
+    gate = MatrixExcitation(8, blocks=4, bias=False)
+    mean = torch.randn(1, 8)
+    other = mean.clone()
+    other[0, 2] += 1
+    changed = (gate.logits(mean) != gate.logits(other))[0]
+    assert changed.tolist() == [False, False, True, True, False, False, False, False]
+
+
+def test_the_preset_of_mobilenet_gives_way_to_a_matrix() -> None:
+    text = "mobilenetv2_100/se(reduction=none,matrix=diagonal)"
+    assert str(resolve(text)) == text
+    assert cost(text).params - cost("mobilenetv2_100/conv").params == 1_504
+
+
 @pytest.mark.parametrize("text", ["se(reduction=0)", "se(divisor=0)", "se(reduction=1.5)"])
 def test_a_setting_out_of_range_is_refused(text: str) -> None:
     with pytest.raises(SettingError, match=r"se\(\w+=[\d.]+\): Input should be"):
         resolve(f"resnet18/{text}")
+
+
+@pytest.mark.parametrize(
+    ("settings", "advice"),
+    [
+        ("matrix=diagonal", "without a squeeze only; add reduction=none"),
+        ("reduction=none,groups=8", "act on matrix=blocks only; add reduction=none,matrix=blocks"),
+        ("reduction=none,matrix=blocks,groups=8,block=4", "both say how large"),
+        ("reduction=none,divisor=8", "but reduction=none; leave it out"),
+        ("reduction=none,matrix=identity,bias=true", "learns nothing, so it has no bias"),
+        ("reduction=none,matrix=banded", "Input should be 'full', 'diagonal', 'blocks'"),
+    ],
+)
+def test_settings_that_would_not_act_are_refused(settings: str, advice: str) -> None:
+    with pytest.raises(SettingError, match=advice):
+        resolve(f"resnet18/se({settings})")
+
+
+def test_blocks_that_do_not_divide_a_layer_are_refused_with_its_name() -> None:
+    with pytest.raises(SettingError, match=r"se\(groups=16\): blocks\.1\.0 has 24 channels"):
+        build("mobilenetv2_100/se(reduction=none,matrix=blocks)", device="meta")
+    with pytest.raises(SettingError, match=r"se\(block=48\): layer1\.0 has 64 channels"):
+        build("resnet18/se(reduction=none,matrix=blocks,block=48)", device="meta")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones.attention_map import Axis, Map, Section, over_images
-from backbones.channel_attention import captured, channel_maps
+from backbones.gate import captured, channel_maps
 from backbones.methods.cbam import Settings
 from backbones.methods.cbam.operator import PeakedExcitation, SpatialGate
 from backbones.sites import Site

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backbones.channel_attention import ChannelGate
+from backbones.gate import ChannelGate, Gate, InPlaceGate
 from backbones.method import Replacements
 from backbones.methods.cbam import Settings
 from backbones.sites import Site
@@ -50,13 +50,14 @@ class PeakedExcitation(ChannelGate):
         return logits_NC
 
     def weigh(self, x: Tensor) -> Tensor:
-        """Return what the channels of (N, C, H, W) are scaled by, (N, C) in 0..1."""
-        both = self.logits(torch.cat((x.mean((2, 3)), x.amax((2, 3)))))
-        weight_NC: Tensor = self.gate(both[: len(x)] + both[len(x) :])
-        return weight_NC
+        """Return what the channels are scaled by, (N, C, 1, 1) in 0..1."""
+        pooled = torch.cat((x.mean((2, 3)), x.amax((2, 3))))
+        from_mean, from_peak = self.logits(pooled).chunk(2)
+        weight_NC: Tensor = self.gate(from_mean + from_peak)
+        return weight_NC[:, :, None, None]
 
 
-class SpatialGate(nn.Module):
+class SpatialGate(Gate):
     """Weigh the places of a map by the maximum and the mean of their channels.
 
     Args:
@@ -67,8 +68,9 @@ class SpatialGate(nn.Module):
         super().__init__()
         self.is_authors = settings.form == "authors"
         self.conv = nn.Conv2d(2, 1, settings.kernel, padding=settings.kernel // 2, bias=False)
-        self.norm = PlaceNorm(1, momentum=_AUTHORS_MOMENTUM) if self.is_authors else PlaceNorm(1)
-        self.gate = nn.Sigmoid()
+        self.norm = nn.BatchNorm2d(1)
+        if self.is_authors:
+            self.norm.momentum = _AUTHORS_MOMENTUM
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -79,41 +81,20 @@ class SpatialGate(nn.Module):
             nn.init.zeros_(self.norm.weight)
 
     def weigh(self, x: Tensor) -> Tensor:
-        """Return what the places of (N, C, H, W) are scaled by, (N, 1, H, W) in 0..1."""
+        """Return what the places are scaled by, (N, 1, H, W) in 0..1."""
         planes = [x.amax(1, keepdim=True), x.mean(1, keepdim=True)]
         seen = torch.cat(planes if self.is_authors else planes[::-1], dim=1)
-        weight_N1HW: Tensor = self.gate(self.norm(self.conv(seen)))
+        weight_N1HW: Tensor = self.gate(self._normalise(self.conv(seen)))
         return weight_N1HW
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Gate a map.
-
-        Args:
-            x: (N, C, H, W).
-
-        Returns:
-            (N, C, H, W) in the layout of `x`; each place scaled by a number in 0..1.
-        """
-        return x * self.weigh(x)
-
-
-class PlaceNorm(nn.BatchNorm2d):
-    """Batch normalisation that takes its running statistics where there is one number."""
-
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the base class names it so
-        """Normalise (N, 1, H, W)."""
-        if self.training and input.numel() == 1:
+    def _normalise(self, y_N1HW: Tensor) -> Tensor:
+        norm = self.norm
+        if self.training and y_N1HW.numel() == 1:
             return functional.batch_norm(
-                input,
-                self.running_mean,
-                self.running_var,
-                self.weight,
-                self.bias,
-                False,
-                0.0,
-                self.eps,
+                y_N1HW, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
             )
-        return super().forward(input)
+        normalised: Tensor = norm(y_N1HW)
+        return normalised
 
 
 class BlockAttention(nn.Module):
@@ -148,6 +129,11 @@ class BlockAttention(nn.Module):
             if gate is not None:
                 x = gate(x)
         return x
+
+    def fused(self) -> nn.Module:
+        """Return both gates for inference, which overwrite the map that comes in."""
+        gates = (self.channel, self.spatial)
+        return nn.Sequential(*(InPlaceGate(gate) for gate in gates if gate is not None))
 
 
 def hidden_channels(channels: int, settings: Settings) -> int:

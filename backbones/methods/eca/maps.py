@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from backbones.attention_map import Map
-from backbones.channel_attention import channel_maps
+from backbones.gate import channel_maps
 from backbones.methods.eca import Settings
 from backbones.methods.eca.operator import EfficientChannelAttention, UnsharedChannelAttention
 from backbones.sites import Site

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from backbones.attention_map import Map
-from backbones.channel_attention import channel_maps
+from backbones.gate import channel_maps
 from backbones.methods.se import Settings
 from backbones.methods.se.operator import MatrixExcitation, MeanExcitation, SqueezeExcitation
 from backbones.sites import Site

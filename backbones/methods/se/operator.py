@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from backbones.channel_attention import ChannelGate
+from backbones.gate import ChannelGate
 from backbones.method import Replacements
 from backbones.methods.se import Settings, blocks
 from backbones.sites import Site

@@ -1,4 +1,4 @@
-"""Gates that weigh the channels of a map by their means: what SE, ECA and CBAM have in common.
+"""Gates that scale a map by numbers in 0..1: what SE, ECA and CBAM have in common.
 
 Shape suffixes: N images, C channels.
 """
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones.attention_map import Axis, Map, Section, capture, over_images
+from backbones.products import is_plain
 from backbones.sites import Site
 
 Kinds = tuple[type[nn.Module], ...]
@@ -19,24 +20,19 @@ Kinds = tuple[type[nn.Module], ...]
 _RANGES = 10
 
 
-class ChannelGate(nn.Module):
-    """Scale each channel by a number in 0..1 that follows from the means of all.
+class Gate(nn.Module):
+    """Scale a map by numbers in 0..1 that follow from it.
 
-    A kind of gate says in `logits` what becomes of the means.
+    A kind of gate says in `weigh` by which; what leaves `gate` is what pages show.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.gate = nn.Sigmoid()
 
-    def logits(self, mean_NC: Tensor) -> Tensor:
-        """Return (N, C) numbers of any size from the means of the channels."""
-        raise NotImplementedError
-
     def weigh(self, x: Tensor) -> Tensor:
-        """Return what the channels of (N, C, H, W) are scaled by, (N, C) in 0..1."""
-        weight_NC: Tensor = self.gate(self.logits(x.mean((2, 3))))
-        return weight_NC
+        """Return what (N, C, H, W) is scaled by: (N, C, 1, 1) or (N, 1, H, W) in 0..1."""
+        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate a map.
@@ -45,9 +41,58 @@ class ChannelGate(nn.Module):
             x: (N, C, H, W).
 
         Returns:
-            (N, C, H, W) in the layout of `x`; each channel scaled by a number in 0..1.
+            (N, C, H, W) in the layout of `x`, scaled by numbers in 0..1.
         """
-        return x * self.weigh(x)[:, :, None, None]
+        return x * self.weigh(x)
+
+    def fused(self) -> nn.Module:
+        """Return the gate for inference, which overwrites the map that comes in."""
+        return InPlaceGate(self)
+
+
+class ChannelGate(Gate):
+    """Scale each channel by a number that follows from the means of all.
+
+    A kind of gate says in `logits` what becomes of the means.
+    """
+
+    def logits(self, mean_NC: Tensor) -> Tensor:
+        """Return (N, C) numbers of any size from the means of the channels."""
+        raise NotImplementedError
+
+    def weigh(self, x: Tensor) -> Tensor:
+        """Return what the channels are scaled by, (N, C, 1, 1) in 0..1."""
+        weight_NC: Tensor = self.gate(self.logits(x.mean((2, 3))))
+        return weight_NC[:, :, None, None]
+
+
+class InPlaceGate(nn.Module):
+    """A gate that scales the very map that it is given, where no gradient is recorded.
+
+    A gate stands behind the last layer of a block's main path, whose map nothing else reads. Making
+    room for another one takes longer than scaling it.
+
+    Args:
+        source: The gate.
+    """
+
+    def __init__(self, source: Gate) -> None:
+        super().__init__()
+        self.source = source
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate a map.
+
+        Args:
+            x: (N, C, H, W); its numbers are lost.
+
+        Returns:
+            (N, C, H, W), as the gate.
+        """
+        if not is_plain(x):
+            gated: Tensor = self.source(x)
+            return gated
+        return x.mul_(self.source.weigh(x))
 
 
 def channel_maps(
