@@ -4,9 +4,9 @@ Usage: python tests/benchmarks/released_outputs.py FOLDER [--only TEXT] [--image
 
 FOLDER holds checkouts of the repositories under their names: KernelWarehouse (OSVAI), ODConv
 (OSVAI), Dynamic-convolution-Pytorch (kaijieshi7), dcd (liyunsheng13), context-gated-convolution
-(XudongLinthu) and condconv.pytorch (d-li14). Nothing of them is kept here. Each of their networks
-is made in a process of its own with random weights and statistics, and saved as its authors would;
-`weights.load` reads that file.
+(XudongLinthu), condconv.pytorch (d-li14), ECANet (BangguWu) and attention-module (Jongchan, images
+of 224 pixels). Nothing of them is kept here. Each of their networks is made in a process of its own
+with random weights and statistics, and saved as its authors would; `weights.load` reads that file.
 
 Printed are norms of differences of all outputs in evaluation mode, over the norm of the outputs:
 ours and theirs in single precision; theirs in single and in double precision, because networks
@@ -131,6 +131,21 @@ def cases() -> dict[str, Case]:
         make = partial(_function, "cond_mobilenetv2", "cond_mobilenetv2", num_experts=experts)
         text = f"mobilenetv2_100/condconv(experts={experts})"
         found[f"condconv{experts}_mobilenetv2_100"] = Case("condconv.pytorch", make, text)
+    return {**found, **_attention_cases()}
+
+
+def _attention_cases() -> dict[str, Case]:
+    found: dict[str, Case] = {}
+    for depth, kernels in ((18, 3577), (34, 3357), (50, 3557), (101, 3357), (152, 3357)):
+        sizes = [int(digit) for digit in str(kernels)]
+        make = partial(_function, "models", f"eca_resnet{depth}", k_size=sizes)
+        found[f"eca_resnet{depth}"] = Case("ECANet", make, f"resnet{depth}/eca")
+    make = partial(_function, "models", "eca_mobilenet_v2")
+    found["eca_mobilenetv2_100"] = Case("ECANet", make, "mobilenetv2_100/eca")
+    for depth in (18, 34, 50, 101):
+        given: dict[str, Any] = {"network_type": "ImageNet", "num_classes": 1000, "att_type": "CBAM"}
+        make = partial(_function, "MODELS.model_resnet", "ResidualNet", depth=depth, **given)
+        found[f"cbam_resnet{depth}"] = Case("attention-module", make, f"resnet{depth}/cbam")
     return found
 
 
