@@ -33,7 +33,9 @@ class Version:
 
     Attributes:
         title: What it is called.
+        name: What published rows call it.
         archive: What its files are unpacked from.
+        folder: Where they lie once they are.
         train: Files of the training images.
         test: File of the test images.
         names: File with the names of the classes, one a line.
@@ -42,7 +44,9 @@ class Version:
     """
 
     title: str
+    name: str
     archive: str
+    folder: str
     train: tuple[str, ...]
     test: str
     names: str
@@ -62,7 +66,9 @@ class Version:
 VERSIONS = (
     Version(
         title="CIFAR-10",
+        name="cifar10",
         archive="cifar-10-binary.tar.gz",
+        folder="cifar-10-batches-bin",
         train=tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
         test="test_batch.bin",
         names="batches.meta.txt",
@@ -71,7 +77,9 @@ VERSIONS = (
     ),
     Version(
         title="CIFAR-100",
+        name="cifar100",
         archive="cifar-100-binary.tar.gz",
+        folder="cifar-100-binary",
         train=("train.bin",),
         test="test.bin",
         names="fine_label_names.txt",

@@ -29,8 +29,14 @@ def canonical(text: str) -> str:
 
 
 def short_name(reference: str) -> str:
-    """Return what listings call a data set: its embedded name or its folder's."""
-    return reference if reference in EMBEDDED else Path(reference).name
+    """Return what listings call a data set: its embedded name or its folder's.
+
+    The folders as which CIFAR's archives unpack are called as published rows call the sets.
+    """
+    if reference in EMBEDDED:
+        return reference
+    folder = Path(reference).name
+    return {version.folder: version.name for version in cifar.VERSIONS}.get(folder, folder)
 
 
 def precheck(reference: str) -> None:

@@ -275,6 +275,7 @@ def test_a_run_trains_on_the_files_as_on_a_folder_of_the_same_images(
     assert scores[0] == scores[1]
     assert {"top1_pct", "loss"} & scores[0].keys()
     assert results[0].facts["classes"] == 10
+    assert [one.facts["dataset"] for one in results] == ["cifar10", "folder"]
     assert results[0].facts["dataset_fingerprint"] == results[1].facts["dataset_fingerprint"]
 
 

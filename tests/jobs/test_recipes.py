@@ -8,9 +8,12 @@ from jobs.errors import SpecError
 from jobs.recipes import Recipe
 
 PAPERS = {
+    "antnet_400",
     "cgc_100",
     "cifar_200",
     "cifar_quick",
+    "cifar_step_200",
+    "cifar_step_200_vgg",
     "cond_mobile",
     "dcd_mbv2",
     "dcd_r50",
@@ -172,6 +175,12 @@ def test_a_course_of_what_is_switched_off_is_refused(
         ("kw_mbv2_150_smoothed", "kw_mbv2_150", {"label_smoothing": 0.1}),
         ("od_resnet_100_dropout", "od_resnet_100", {"dropout": 0.2}),
         ("od_mbv2_150_dropout", "od_mbv2_150", {"dropout": 0.2}),
+        (
+            "cifar_step_200",
+            "cifar_200",
+            {"schedule": "step", "step_epochs": (100, 150), "weight_decay": 1e-4},
+        ),
+        ("cifar_step_200_vgg", "cifar_step_200", {"weight_decay": 5e-4}),
         ("trad100", "od_resnet_100", {}),
         ("cgc_100", "od_resnet_100", {}),
         ("dicenet_120_light", "dicenet_120", {"scale": (0.2, 1.0)}),

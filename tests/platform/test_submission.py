@@ -113,7 +113,7 @@ def test_the_files_of_cifar_are_submitted_as_a_folder_of_images_is(tmp_path: Pat
     folder = small_cifar10(tmp_path / "cifar-10-batches-bin", each=1)
     values = {"data": str(folder), "recipe": "cifar_quick"}
     (run,) = prepare(values=values)
-    assert run.data == "cifar-10-batches-bin"
+    assert run.data == "cifar10", "as published rows call it"
     assert submission.classes_of(read_spec("classify", run.spec)) == 10
     (folder / "data_batch_3.bin").unlink()
     with pytest.raises(DatasetError, match=r"files of CIFAR-10, but no data_batch_3\.bin"):
