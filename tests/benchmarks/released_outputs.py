@@ -143,7 +143,11 @@ def _attention_cases() -> dict[str, Case]:
     make = partial(_function, "models", "eca_mobilenet_v2")
     found["eca_mobilenetv2_100"] = Case("ECANet", make, "mobilenetv2_100/eca")
     for depth in (18, 34, 50, 101):
-        given: dict[str, Any] = {"network_type": "ImageNet", "num_classes": 1000, "att_type": "CBAM"}
+        given: dict[str, Any] = {
+            "network_type": "ImageNet",
+            "num_classes": 1000,
+            "att_type": "CBAM",
+        }
         make = partial(_function, "MODELS.model_resnet", "ResidualNet", depth=depth, **given)
         found[f"cbam_resnet{depth}"] = Case("attention-module", make, f"resnet{depth}/cbam")
     return found
