@@ -46,14 +46,18 @@ class FoldedConv2d(nn.Conv2d):
         if affine is not None:
             bias = shifted(bias, affine, like=weight)
             weight = scaled(weight, affine[0])
+        kernel, stride, padding, dilation = (
+            cast("tuple[int, int]", each)
+            for each in (conv.kernel_size, conv.stride, conv.padding, conv.dilation)
+        )
         with torch.device("meta"):
             super().__init__(
                 conv.in_channels,
                 conv.out_channels,
-                cast("tuple[int, int]", conv.kernel_size),
-                conv.stride,
-                conv.padding,
-                conv.dilation,
+                kernel,
+                stride,
+                padding,
+                dilation,
                 conv.groups,
                 bias=bias is not None,
             )
@@ -61,81 +65,66 @@ class FoldedConv2d(nn.Conv2d):
         if bias is not None:
             self.bias = nn.Parameter(bias.detach(), requires_grad=False)
         self.act = act or nn.Identity()
-        self._packed: Tensor | None = None
+        self._packed: tuple[Any, ...] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve.
+        """Map (N, C, H, W) to (N, O, H', W')."""
+        return self.run(x, packed=self.takes_packed(x))
 
-        Args:
-            x: (N, C, H, W).
-
-        Returns:
-            (N, O, H', W').
-        """
+    def run(self, x: Tensor, *, packed: bool) -> Tensor:
+        """Do the same, with the answer of `takes_packed` at hand."""
         y: Tensor
-        if not self._takes_packed(x):
+        if not packed:
             y = self.act(super().forward(x))
             return y
         after, numbers = _POST_OPS[type(self.act)]
-        y = _OPS._convolution_pointwise(
-            x, self._pack(x), self.bias, *self._geometry(), after, numbers, ""
-        )
+        y = _OPS._convolution_pointwise(x, *self._pack(x), after, numbers, "")
         return y
 
-    def add_to(self, y: Tensor, x: Tensor) -> Tensor:
+    def add_to(self, y: Tensor, x: Tensor, *, packed: bool) -> Tensor:
         """Add the convolution to a map of the caller's own, then activate.
 
         Args:
             y: (N, O, H', W'); its numbers are lost.
             x: (N, C, H, W).
+            packed: The answer of `takes_packed`.
 
         Returns:
             (N, O, H', W').
         """
         summed: Tensor
-        if self.groups > 1 or not self._takes_packed(x):
+        if self.groups > 1 or not packed:
             summed = self.act(y + super().forward(x))
             return summed
         after, numbers = _POST_OPS[type(self.act)]
-        summed = _OPS._convolution_pointwise_.binary(
-            y,
-            x,
-            self._pack(x),
-            self.bias,
-            *self._geometry(),
-            "add",
-            1.0,
-            None if after == "none" else after,
-            numbers,
-            "",
-        )
+        how = ("add", 1.0, None if after == "none" else after, numbers, "")
+        summed = _OPS._convolution_pointwise_.binary(y, x, *self._pack(x), *how)
         return summed
 
-    def _takes_packed(self, x: Tensor) -> bool:
+    def takes_packed(self, x: Tensor) -> bool:
+        """Whether a map goes through the kernel as oneDNN lays it out."""
         return (
             is_plain(x)
-            and x.dtype == self.weight.dtype == torch.float32
+            and x.dtype == torch.float32 == self.weight.dtype
             and x.numel() > 0
             and not torch.is_autocast_enabled("cpu")
             and _HAS_ONEDNN
             and bool(torch.backends.mkldnn.enabled)
         )
 
-    def _pack(self, x: Tensor) -> Tensor:
+    def _pack(self, x: Tensor) -> tuple[Any, ...]:
         """Lay out the kernel as the first map asks for; maps of other sizes are served as well."""
         if self._packed is None:
-            self._packed = _OPS._reorder_convolution_weight(
-                self.weight, *self._geometry(), list(x.shape)
-            )
+            assert not isinstance(self.padding, str)
+            how = [list(each) for each in (self.padding, self.stride, self.dilation)]
+            kernel = _OPS._reorder_convolution_weight(self.weight, *how, self.groups, list(x.shape))
+            self._packed = (kernel, self.bias, *how, self.groups)
         return self._packed
-
-    def _geometry(self) -> tuple[list[int], list[int], list[int], int]:
-        assert not isinstance(self.padding, str)
-        return list(self.padding), list(self.stride), list(self.dilation), self.groups
 
     def _apply(self, *arguments: Any, **named: Any) -> Self:
         self._packed = None
-        return super()._apply(*arguments, **named)
+        moved = super()._apply(*arguments, **named)  # type: ignore[no-untyped-call]  # torch's gap
+        return cast("Self", moved)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the kernel as laid out to be made anew."""
@@ -163,6 +152,7 @@ class FoldedSum(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, O, H', W')."""
         y: Tensor = self.convs[0](self.views[0](x))
-        for view, conv in zip(self.views[1:], self.convs[1:], strict=True):
-            y = cast("FoldedConv2d", conv).add_to(y, view(x))
+        for view, each in zip(self.views[1:], self.convs[1:], strict=True):
+            conv = cast("FoldedConv2d", each)
+            y = conv.add_to(y, view(x), packed=conv.takes_packed(x))
         return y

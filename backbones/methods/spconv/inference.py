@@ -46,7 +46,7 @@ class FusedSplitConv(nn.Module):
         self.stride = group_wise.stride
         self.is_strided = max(self.stride) > 1
         self.representative = group_wise.in_channels
-        self.register_buffer("unscale", torch.ones_like(group_wise.weight[:, 0, 0, 0]))
+        self.register_buffer("unscale", torch.ones_like(group_wise.weight[:, :1, :1, 0]))
 
     def absorb(self, scale: Tensor, shift: Tensor) -> None:
         """Take up a norm that follows (see `fusion.Absorbs`)."""
@@ -58,7 +58,7 @@ class FusedSplitConv(nn.Module):
             self.point_wise = FoldedConv2d(self.point_wise, (scale, nothing))
         # a channel that is scaled by zero is the shift whatever the weights are
         undone = torch.where(scale == 0, 0.0, 1 / scale)
-        self.unscale = (self.unscale.double() * undone).to(self.unscale)
+        self.unscale = (self.unscale.double() * undone.view(-1, 1, 1)).to(self.unscale)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer, some images at a time on a CPU, so that a cache holds their maps.
@@ -76,7 +76,6 @@ class FusedSplitConv(nn.Module):
         if x.shape[0] <= images or not is_plain(x):
             return self._apply_to(x)
         first = self._apply_to(x[:images])
-        whole = first.new_empty(0)
         whole = torch.empty(
             (x.shape[0], *first.shape[1:]),
             dtype=first.dtype,
@@ -89,19 +88,20 @@ class FusedSplitConv(nn.Module):
 
     def _apply_to(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         alone = is_plain(x)
+        packed = alone and self.group_wise.takes_packed(x)
         xr, xu = x[:, : self.representative], x[:, self.representative :]
-        if alone:  # else each convolution would make a copy of its own
+        if packed:  # else each convolution would make a copy of its own
             xr, xu = (part.contiguous(memory_format=torch.channels_last) for part in (xr, xu))
-        u3 = self.group_wise(xr)
+        u3 = self.group_wise.run(xr, packed=packed)
         if self.is_strided:
             xr, xu = _pool(xr, self.stride), _pool(xu, self.stride)
         if self.point_wise is not None:
-            u3 = self.point_wise.add_to(u3, xr)
+            u3 = self.point_wise.add_to(u3, xr, packed=packed)
         if not self.weighs:
-            return self.redundant.add_to(u3, xu)
-        u1 = self.redundant(xu)
-        apart = (u3.sum((2, 3)) - u1.sum((2, 3))) * (self.unscale / (u1.shape[2] * u1.shape[3]))
-        beta = apart.sigmoid().to(u1.dtype)[:, :, None, None]
+            return self.redundant.add_to(u3, xu, packed=packed)
+        u1 = self.redundant.run(xu, packed=packed)
+        apart = u3.sum((2, 3), keepdim=True) - u1.sum((2, 3), keepdim=True)
+        beta = (apart * (self.unscale / (u1.shape[2] * u1.shape[3]))).sigmoid().to(u1.dtype)
         if alone:
             return torch.lerp(u1, u3, beta, out=u1 if out is None else out)
         return torch.lerp(u1, u3, beta)
