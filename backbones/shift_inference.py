@@ -9,13 +9,13 @@ cache holds. Shape suffixes: G groups, O outputs, C channels, P positions (image
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from backbones.shift import STILL, Pair, Piece, Shift
-from backbones.shift_map import fill, overlap
+from backbones.shift_map import fill, memory_format, overlap
 
 PART = 2**18
 """Numbers of a map (1 MiB in single precision) that are worked on at a time."""
@@ -31,7 +31,9 @@ class Mixing:
         groups: Of the convolution.
         stride: Vertical and horizontal.
         pieces: The runs of channels, each within one group.
+        runs: The same, groups that lie together as one.
         even: The same in the order of their source, where each is as long as the others.
+        only_rotates: Whether no channel is translated and no pixel left out.
     """
 
     shift: Shift
@@ -39,15 +41,24 @@ class Mixing:
     groups: int = 1
     stride: Pair = (1, 1)
     pieces: tuple[Piece, ...] = field(init=False, repr=False, compare=False)
+    runs: tuple[Piece, ...] = field(init=False, repr=False, compare=False)
     even: tuple[Piece, ...] | None = field(init=False, repr=False, compare=False)
+    only_rotates: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Cut once."""
         pieces = self.shift.cut(self.groups)
         is_even = len({piece.length for piece in pieces}) == 1
         ordered = tuple(sorted(pieces, key=lambda piece: piece.source))
-        object.__setattr__(self, "pieces", pieces)
-        object.__setattr__(self, "even", ordered if is_even else None)
+        still = all(piece.offset == STILL for piece in pieces)
+        found = {
+            "pieces": pieces,
+            "runs": _joined(pieces, self.shift.channels // self.groups),
+            "even": ordered if is_even else None,
+            "only_rotates": still and self.stride == (1, 1),
+        }
+        for name, value in found.items():
+            object.__setattr__(self, name, value)
 
     @property
     def translates_after(self) -> bool:
@@ -66,6 +77,22 @@ class Mixing:
         group, column = divmod(piece.target, weight.shape[1])
         rows = self.outputs // self.groups
         return weight[group * rows : (group + 1) * rows, column : column + piece.length]
+
+
+def _joined(pieces: Sequence[Piece], width: int) -> tuple[Piece, ...]:
+    """Join whole groups that move in one direction and lie together."""
+    runs: list[Piece] = []
+    for piece in pieces:
+        last = runs[-1] if runs else None
+        if (
+            last is not None
+            and last.length % width == 0 == piece.length % width
+            and (last.source + last.length, last.offset) == (piece.source, piece.offset)
+        ):
+            runs[-1] = replace(last, length=last.length + piece.length)
+        else:
+            runs.append(piece)
+    return tuple(runs)
 
 
 def images_at_a_time(x: Tensor, channels: int) -> int:
@@ -108,9 +135,13 @@ def _translate_first(y: Tensor, x: Tensor, weight: Tensor, mixing: Mixing) -> No
 def _multiply_at_once(y: Tensor, x: Tensor, weight: Tensor, mixing: Mixing) -> None:
     """Multiply all pieces in the order in which they lie, and translate what comes out."""
     assert mixing.even is not None
-    weights = torch.stack([mixing.weights_of(weight, piece) for piece in mixing.even])
-    z = torch.bmm(weights, x.view(len(mixing.even), -1, x[0].numel()))
-    for piece, part in zip(mixing.even, z.view(len(z), -1, *y.shape[1:]), strict=True):
+    count, rows = len(mixing.even), mixing.outputs // mixing.groups
+    # in the order of the groups, which begins `first` pieces after that of the map
+    first = mixing.pieces[0].source // mixing.pieces[0].length
+    by_group = weight.view(mixing.groups, rows, count // mixing.groups, -1).transpose(1, 2)
+    weights = torch.roll(by_group.reshape(count, rows, -1), first, dims=0)
+    z = torch.bmm(weights, x.view(count, -1, x[0].numel()))
+    for piece, part in zip(mixing.even, z.view(count, rows, *y.shape[1:]).unbind(), strict=True):
         _add_translated(_group(y, piece, mixing), part, piece=piece, shift=mixing.shift)
 
 
@@ -142,7 +173,12 @@ def _add_translated(y: Tensor, z: Tensor, *, piece: Piece, shift: Shift) -> None
         return
     size = (y.shape[-2], y.shape[-1])
     inside, read = overlap(size, size, offset=piece.offset, stride=(1, 1))
-    y[..., inside[0], inside[1]].add_(z[..., read[0], read[1]])
+    for axis, side in zip((-2, -1), size, strict=True):
+        length = inside[axis].stop - inside[axis].start
+        if length < side:
+            y = y.narrow(axis, inside[axis].start, length)
+            z = z.narrow(axis, read[axis].start, length)
+    y.add_(z)
 
 
 def infer(x: Tensor, weight: Tensor, bias: Tensor | None, mixing: Mixing) -> Tensor:
@@ -155,14 +191,73 @@ def infer(x: Tensor, weight: Tensor, bias: Tensor | None, mixing: Mixing) -> Ten
         mixing: What to do.
 
     Returns:
-        (N, O, H', W').
+        (N, O, H', W') in the memory format of `x`.
     """
-    y = x.new_empty(x.shape[0], mixing.outputs, *mixing.size(x))
+    shape = (x.shape[0], mixing.outputs, *mixing.size(x))
+    y = torch.empty(shape, dtype=x.dtype, memory_format=memory_format(x))
+    if mixing.only_rotates:
+        y_NOP, x_NCP = y.flatten(2), x.flatten(2)
+        if x.shape[0] == 1:
+            _rotate_one(y_NOP[0], x_NCP[0], weight, bias, mixing=mixing)
+        else:
+            _rotate(y_NOP, x_NCP, weight, bias, mixing=mixing)
+        return y
     for part in parts(x.shape[0], images_at_a_time(x, x.shape[1])):
         with Part(y[part]) as target:
             start(target, bias)
             accumulate(target, by_channel(x[part]), weight, mixing)
     return y
+
+
+def _rotate(
+    y_NOP: Tensor, x_NCP: Tensor, weight: Tensor, bias: Tensor | None, *, mixing: Mixing
+) -> None:
+    """Write a convolution of several maps whose channels move in no direction."""
+    rows, width = mixing.outputs // mixing.groups, weight.shape[1]
+    for piece in mixing.pieces:
+        first, column = piece.target // width * rows, piece.target % width
+        weights = weight[first : first + rows, column : column + piece.length]
+        _multiply(
+            y_NOP.narrow(1, first, rows),
+            weights.expand(x_NCP.shape[0], -1, -1),
+            x_NCP.narrow(1, piece.source, piece.length),
+            bias=None if bias is None else bias.narrow(0, first, rows).view(1, rows, 1),
+            adds=column > 0,
+        )
+
+
+def _rotate_one(
+    y_OP: Tensor, x_CP: Tensor, weight: Tensor, bias: Tensor | None, *, mixing: Mixing
+) -> None:
+    """Write a convolution of one map whose channels move in no direction."""
+    rows, width = mixing.outputs // mixing.groups, weight.shape[1]
+    for piece in mixing.runs:
+        first, column = piece.target // width * rows, piece.target % width
+        groups = piece.length // width
+        channels = x_CP.narrow(0, piece.source, piece.length)
+        count = max(1, groups) * rows
+        target = y_OP.narrow(0, first, count)
+        weights = weight.narrow(0, first, count)
+        start = None if bias is None else bias.narrow(0, first, count)[:, None]
+        if groups > 1:
+            target, weights, channels = (
+                each.view(groups, -1, each.shape[1]) for each in (target, weights, channels)
+            )
+            start = None if start is None else start.view(groups, -1, 1)
+        elif not groups:
+            weights = weights.narrow(1, column, piece.length)
+        _multiply(target, weights, channels, bias=start, adds=column > 0)
+
+
+def _multiply(y: Tensor, weights: Tensor, x: Tensor, *, bias: Tensor | None, adds: bool) -> None:
+    """Write, or add, the product of two matrices, or of several."""
+    is_one = y.ndim == 2
+    if adds:
+        (y.addmm_ if is_one else y.baddbmm_)(weights, x)
+    elif bias is None:
+        (torch.mm if is_one else torch.bmm)(weights, x, out=y)
+    else:
+        (torch.addmm if is_one else torch.baddbmm)(bias, weights, x, out=y)
 
 
 def parts(images: int, count: int) -> Sequence[slice]:

@@ -53,26 +53,24 @@ class ChannelRing:
         shape: (N, C, H, W) of the map.
         distance: Of the channel shift, 0 to C.
         like: Gives dtype and device.
+
+    Attributes:
+        room: Where the producer writes, (N, C, H, W); in each channel its images lie together.
     """
 
     def __init__(self, shape: tuple[int, int, int, int], *, distance: int, like: Tensor) -> None:
-        images, self.channels, height, width = shape
-        self.distance = distance
+        images, channels, height, width = shape
         # channels outermost: with them the pointer moves over all images at once, and the rotated
         # map is one piece of memory
-        rows = self.channels + distance
-        self.buffer_CN = like.new_empty(rows, images, height, width)
-
-    @property
-    def room(self) -> Tensor:
-        """Where the producer writes: (N, C, H, W), images at a distance in each channel."""
-        return self.buffer_CN[: self.channels].transpose(0, 1)
+        buffer_CN = like.new_empty(channels + distance, images, height, width)
+        self.room = buffer_CN[:channels].transpose(0, 1)
+        self._passed, self._behind = buffer_CN[:distance], buffer_CN[channels:]
+        self._turned = buffer_CN[distance:].transpose(0, 1)
 
     def turned(self) -> Tensor:
         """Return the rotated map, (N, C, H, W), in the memory of the ring."""
-        if self.distance:
-            self.buffer_CN[self.channels :].copy_(self.buffer_CN[: self.distance])
-        return self.buffer_CN[self.distance :].transpose(0, 1)
+        self._behind.copy_(self._passed)
+        return self._turned
 
 
 def shifted(x: Tensor, shift: Shift, *, stride: Pair = (1, 1)) -> Tensor:
@@ -108,6 +106,8 @@ class _Shifted(torch.autograd.Function):
 
 def gather(x: Tensor, shift: Shift, stride: Pair) -> Tensor:
     """Do what `shifted` does, without gradients, into memory of its own."""
+    if stride == (1, 1) and all(piece.offset == STILL for piece in shift.pieces):
+        return _traceable(x, shift, stride)  # channels that stay in place are copied quickest so
     size = tuple(-(-side // step) for side, step in zip(x.shape[2:], stride, strict=True))
     layout = memory_format(x)
     y = torch.empty((*x.shape[:2], *size), dtype=x.dtype, device=x.device, memory_format=layout)

@@ -19,6 +19,9 @@ from backbones.shift import Pair, Shift
 from backbones.shift_inference import Mixing, infer
 from backbones.shift_map import shifted
 
+_FEWEST = 128
+"""Pixels of a map from which a product for each image is as fast as one convolution of all."""
+
 
 class ShiftedPointwise(nn.Module):
     """A 1x1 group convolution of a map whose channels are translated, then rotated.
@@ -95,10 +98,15 @@ def shifted_pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, mixing: Mi
         from backbones.shift_triton import convolve
 
         return convolve(x, weight, bias, mixing)
-    if is_quick_on_cpu(x, weight):
+    if is_quick_on_cpu(x, weight) and not _suits_one_convolution(x, mixing):
         return infer(x, weight.flatten(1), bias, mixing)
     y = shifted(x, mixing.shift, stride=mixing.stride)
     return functional.conv2d(y, weight, bias, groups=mixing.groups)
+
+
+def _suits_one_convolution(x: Tensor, mixing: Mixing) -> bool:
+    """Whether many small maps are only rotated: a pass over them costs less than many products."""
+    return mixing.only_rotates and x.shape[0] > 1 and x.shape[2] * x.shape[3] < _FEWEST
 
 
 def is_quick_on_cpu(x: Tensor, weight: Tensor) -> bool:
