@@ -186,14 +186,14 @@ def by_layer(weights: Mapping[str, Tensor], *, title: str, column: str, note: st
 
 
 def by_stage(
-    weights: Mapping[Site, Tensor], *, title: str, note: str = "", neutral: float = 0.0
+    weights: Mapping[Site, Tensor], *, title: str, stages: str = "stage", neutral: float = 0.0
 ) -> list[Map]:
     """Make the maps of a method that weighs each channel: for each stage layers by channels.
 
     Args:
         weights: Site to its (N, C), in order.
         title: What the weights are.
-        note: Under what conditions they hold.
+        stages: What stands before the number of a stage, such as ``gates of stage``.
         neutral: The weight that favours nothing.
 
     Returns:
@@ -210,8 +210,8 @@ def by_stage(
         rows = Axis("layer", tuple(Section(_layer_name(site), 1) for site in layers))
         columns = Axis("channel", (Section("", channels),))
         is_alone = sum(other == stage for other, _ in groups) == 1
-        group = f"stage {stage}" if is_alone else f"stage {stage}, {channels} channels"
-        found.append(Map(group, title, rows, columns, mean, spread, note, neutral))
+        group = f"{stages} {stage}" if is_alone else f"{stages} {stage}, {channels} channels"
+        found.append(Map(group, title, rows, columns, mean, spread=spread, neutral=neutral))
     return found
 
 

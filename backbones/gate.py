@@ -6,18 +6,18 @@ Shape suffixes: N images, C channels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 
 import torch
 from torch import Tensor, nn
 
-from backbones.attention_map import Axis, Map, Section, capture, over_images
+from backbones.attention_map import Axis, Map, Section, by_stage, capture, over_images
 from backbones.products import is_plain
 from backbones.sites import Site
 
 Kinds = tuple[type[nn.Module], ...]
 
 _RANGES = 10
+_HALF_OPEN = 0.5
 
 
 class Gate(nn.Module):
@@ -113,8 +113,8 @@ def channel_maps(
     weights = captured(network, images, sites=sites, kinds=kinds)
     if not weights:
         return []
-    alike = groupby(weights, key=lambda site: (site.stage, site.out_channels))
-    stages = [_of_channels({site: weights[site] for site in group}, method) for _, group in alike]
+    title = f"{method} gate of each channel"
+    stages = by_stage(weights, title=title, stages="gates of stage", neutral=_HALF_OPEN)
     return [_of_ranges(weights, method), *stages]
 
 
@@ -139,19 +139,6 @@ def captured(
     return {
         site: said[name] for site in sites for name in gates if name.startswith(f"{site.name}.")
     }
-
-
-def _of_channels(weights: Mapping[Site, Tensor], method: str) -> Map:
-    mean, spread = over_images(torch.stack(list(weights.values()), dim=1))
-    first = next(iter(weights))
-    return Map(
-        f"gates of stage {first.stage}",
-        f"{method} gate of each channel",
-        Axis("layer", tuple(Section(site.block_name, 1) for site in weights)),
-        Axis("channel", (Section("", first.out_channels),)),
-        mean,
-        spread=spread,
-    )
 
 
 def _of_ranges(weights: Mapping[Site, Tensor], method: str) -> Map:
