@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from playwright.sync_api import FloatRect, Page, sync_playwright
+from playwright.sync_api import FloatRect, Locator, Page, sync_playwright
 
 from convoy.inspection import can_attend
 from convoy.records import Filter, Run
@@ -87,9 +87,19 @@ def picture(page: Page, file: Path) -> None:
 
 def show_attention(page: Page) -> None:
     """Press the button of the section on attention, and wait until its maps are drawn."""
-    page.get_by_role("button", name="Show attention").click()
+    _show(page, "Show attention")
+
+
+def show_features(page: Page) -> None:
+    """Press the button of the section on feature maps, and wait until they are drawn."""
+    _show(page, "Show maps")
+
+
+def _show(page: Page, button: str) -> None:
+    page.get_by_role("button", name=button).click()
     # the first time loads torch
     page.locator(".heatmaplayer image").first.wait_for(timeout=_TORCH_MS)
+    page.get_by_test_id("stSpinner").first.wait_for(state="detached")
     settle(page)
 
 
@@ -97,13 +107,30 @@ def attention_picture(page: Page, file: Path) -> None:
     """Save the section on attention down to its first maps."""
     show_attention(page)
     picture(page, file)
-    heading = page.get_by_role("heading", name="Attention", exact=True).bounding_box()
-    chart = page.get_by_test_id("stPlotlyChart").filter(has=page.locator(".heatmaplayer image"))
-    first = chart.first.bounding_box()
-    if heading is None or first is None:
-        raise RuntimeError("the section on attention is not in sight")
-    top = heading["y"] - _EDGE_PX
-    height = first["y"] + first["height"] + _EDGE_PX - top
+    _save_section(page, file, heading="Attention", last=_charts(page).first)
+
+
+def features_picture(page: Page, file: Path) -> None:
+    """Save the section on feature maps."""
+    show_features(page)
+    picture(page, file)
+    _save_section(page, file, heading="Feature maps", last=_charts(page).last)
+
+
+def _charts(page: Page) -> Locator:
+    """The heat maps of a page."""
+    charts = page.get_by_test_id("stPlotlyChart")
+    return charts.filter(has=page.locator(".heatmaplayer image"))
+
+
+def _save_section(page: Page, file: Path, *, heading: str, last: Locator) -> None:
+    """Save a page from a heading down to something below it."""
+    title = page.get_by_role("heading", name=heading, exact=True).bounding_box()
+    end = last.bounding_box()
+    if title is None or end is None:
+        raise RuntimeError(f"the section {heading!r} is not in sight")
+    top = title["y"] - _EDGE_PX
+    height = end["y"] + end["height"] + _EDGE_PX - top
     clip: FloatRect = {"x": 0, "y": top, "width": WIDTH_PX, "height": height}
     page.screenshot(path=file, clip=clip, animations="disabled")
 
@@ -143,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     store = Store.open(load({"CONVOY_HOME": str(chosen.home)}).store_url)
     try:
         wanted = pages(store)
-        attentive = _with_attention(store)
+        attentive, mapped = _with_attention(store), _with_curves(store)
     finally:
         store.close()
     with (
@@ -154,10 +181,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             with browsing(executable, scheme=chosen.scheme) as page:
                 visit(page, f"{address}/{path}")
                 picture(page, chosen.into / f"{name}.png")
-        if attentive is not None:
-            with browsing(executable, scheme=chosen.scheme) as page:
-                visit(page, f"{address}/run?run={attentive.id}")
-                attention_picture(page, chosen.into / "attention.png")
+        for run, name, save in (
+            (attentive, "attention", attention_picture),
+            (mapped, "features", features_picture),
+        ):
+            if run is not None:
+                with browsing(executable, scheme=chosen.scheme) as page:
+                    visit(page, f"{address}/run?run={run.id}")
+                    save(page, chosen.into / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -222,7 +222,7 @@ def _draw_maps(scene: Scene, order: NDArray[np.int64], *, run_id: int) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if pages > 1:
             page = st.number_input(
-                f"Page, of {pages}",
+                f"Page of {pages}",
                 min_value=1,
                 max_value=pages,
                 width=140,

@@ -67,10 +67,12 @@ def test_channels_are_described_over_all_images() -> None:
 def test_a_small_pattern_on_a_large_offset_keeps_its_digits(measure: Measure) -> None:
     pattern = (maps(2, 64) * 64).round() / 64  # exact beside 4096 in float32
     found = gather(pattern + 4096).similarities[measure]
-    wanted = by_hand(*(pattern + 4096).tolist(), measure)
+    first, second = (pattern + 4096).tolist()
+    wanted = by_hand(first, second, measure)
     assert found[0, 1] == pytest.approx(wanted, abs=1e-6)
     if measure is Measure.CORRELATION:
-        assert found[0, 1] == pytest.approx(by_hand(*pattern.tolist(), measure), abs=1e-6)
+        first, second = pattern.tolist()
+        assert found[0, 1] == pytest.approx(by_hand(first, second, measure), abs=1e-6)
         assert abs(found[0, 1]) < 0.5
 
 

@@ -19,6 +19,7 @@ from convoy.settings import load
 from convoy.states import RunState
 from convoy.store import Store
 from dashboard.board import method_name
+from dashboard.formats import TIMES
 from dashboard.screenshots import browsing, settle, visit
 from dashboard.server import serving
 from tests.dashboard import filling, running
@@ -229,6 +230,76 @@ def test_a_file_that_is_no_image_is_named_on_the_page(
     expect(alert).to_contain_text("broken.png cannot be read as an image: not an image")
 
 
+def test_a_run_shows_its_maps_and_how_alike_they_are(
+    page: Page, site: str, runs: list[Run]
+) -> None:
+    _open_features(page, site, runs)
+    _show(page, "Show maps")
+    expect(page.get_by_text("raw weights · over 16 images")).to_be_visible()
+    expect(_metric(page, "Maps")).to_have_text(f"64 of 8 {TIMES} 8")
+    expect(_metric(page, "Repeated")).to_have_text(re.compile(r"^\d+\.\d %$"))
+    square, pairs, maps = (_heat_maps(page).nth(index) for index in range(3))
+    expect(_heat_maps(page)).to_have_count(3)
+    expect(square.locator(".xtitle")).to_have_text("channels, like ones side by side")
+    expect(pairs.locator(".annotation")).to_have_count(24)
+    expect(pairs.locator(".annotation").nth(1)).to_have_text(re.compile(r"^\d+ \(-?[01]\.\d{3}\)$"))
+    expect(maps.locator(".annotation")).to_have_count(64)
+    assert sorted(map(int, maps.locator(".annotation").all_text_contents())) == list(range(64))
+    maps.locator(".nsewdrag").hover(position={"x": 36, "y": 50})
+    expect(maps.locator(".hoverlayer")).to_contain_text(
+        re.compile(r"channel \d+.*nearest: channel")
+    )
+
+
+def test_a_stage_is_chosen_and_its_channels_are_paged(
+    page: Page, site: str, runs: list[Run]
+) -> None:
+    _open_features(page, site, runs)
+    _show(page, "Show maps")
+    _press(page, "By number")
+    choose(page, "Stage", "2")
+    choose(page, "Block", "0 (layer3.0)")
+    expect(_metric(page, "Maps")).to_have_text(f"256 of 2 {TIMES} 2")
+    _press(page, "Correlation")
+    expect(page.get_by_text("Correlation of each two maps")).to_be_visible()
+    pager = page.get_by_role("spinbutton", name="Page of 4")
+    pager.fill("2")
+    pager.press("Enter")
+    settle(page)
+    first = _heat_maps(page).last.locator(".annotation").first
+    expect(first).to_have_text("64")
+
+
+def test_maps_of_a_single_position_are_said_to_tell_nothing(
+    page: Page, site: str, runs: list[Run], home: Path
+) -> None:
+    image = next((home / "cache" / "digits" / "val" / "5").iterdir())
+    _open_features(page, site, runs)
+    _press(page, "Own images")
+    expect(page.get_by_role("button", name="Show maps")).to_be_disabled()
+    page.locator("input[type=file]").set_input_files(image)
+    _show(page, "Show maps")
+    expect(page.get_by_text(f"raw weights · {image.name}")).to_be_visible()
+    choose(page, "Stage", "3")
+    expect(_metric(page, "Maps")).to_have_text(f"512 of 1 {TIMES} 1")
+    expect(_metric(page, "Dead")).to_have_text("512")
+    expect(page.get_by_test_id("stAlert")).to_contain_text("Fewer than two maps vary")
+    expect(_heat_maps(page)).to_have_count(1)
+
+
+def test_a_file_that_shows_no_maps_is_named_on_the_page(
+    page: Page, site: str, runs: list[Run], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    _open_features(page, site, runs)
+    _press(page, "Own images")
+    page.locator("input[type=file]").set_input_files(broken)
+    _show(page, "Show maps")
+    alert = page.get_by_test_id("stAlert")
+    expect(alert).to_contain_text("broken.png cannot be read as an image: not an image")
+
+
 def test_pages_ask_nobody_but_the_server(page: Page, site: str) -> None:
     hosts: set[str | None] = set()
     page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
@@ -282,9 +353,27 @@ def _open_attention(page: Page, site: str, runs: list[Run]) -> None:
     expect(page.get_by_role("heading", name="Attention", exact=True)).to_be_visible()
 
 
+def _open_features(page: Page, site: str, runs: list[Run]) -> None:
+    """Open the page of a run of the plain network, which has no other section on its network."""
+    plain = "resnet18(stem=small)/conv"
+    run = next(run for run in runs if run.backbone == plain and run.kind == "classify")
+    visit(page, f"{site}/run?run={run.id}")
+    expect(page.get_by_role("heading", name="Feature maps")).to_be_visible()
+
+
+def _metric(page: Page, name: str) -> Locator:
+    """The value of a figure on the section on feature maps."""
+    label = page.get_by_test_id("stMetricLabel").get_by_text(name, exact=True)
+    return page.get_by_test_id("stMetric").filter(has=label).get_by_test_id("stMetricValue")
+
+
 def _show_attention(page: Page) -> None:
-    """Ask for it; the first time loads torch."""
-    button = page.get_by_role("button", name="Show attention")
+    _show(page, "Show attention")
+
+
+def _show(page: Page, name: str) -> None:
+    """Press a button that runs a network; the first time loads torch."""
+    button = page.get_by_role("button", name=name)
     expect(button).to_be_enabled()
     button.click()
     spinner = page.get_by_test_id("stSpinner")
