@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from backbones.build import build
 from backbones.cost import cost
 from backbones.errors import SettingError, UnsupportedNetworkError
+from backbones.fusion import fuse
 from backbones.methods.ant import Settings, hidden_channels
 from backbones.methods.ant.operator import AntBlock, plan
 from backbones.resolve import resolve
@@ -197,6 +198,16 @@ def test_stochastic_depth_of_the_network_goes_on_in_its_blocks() -> None:
     layer.drop_path.drop_prob = 1 - 1e-9
     x = torch.randn(2, 16, 8, 8)
     assert torch.equal(layer.train()(x), x), "a dropped block is its input"
+
+
+@pytest.mark.parametrize("text", ["ant(groups=2)", "ant+eca"])
+def test_fused_it_keeps_its_outputs_and_no_norm(text: str) -> None:
+    network = build(f"mobilenetv2_050/{text}", classes=10, image_size=64)
+    shake(network)
+    fused, x = fuse(network, image_size=64), torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        assert relative_error(fused(x), network.eval()(x)) < 1e-5
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in fused.modules())
 
 
 # --- what is refused -------------------------------------------------------------------------

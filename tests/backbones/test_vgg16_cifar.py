@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from backbones.build import build
 from backbones.cost import cost
 from backbones.describe import describe
 from backbones.errors import UnsupportedNetworkError
+from backbones.fusion import fuse
 from backbones.sites import Role, sites
+from tests.backbones.closeness import relative_error
+from tests.backbones.small_sites import shake
 
 
 def test_it_has_the_counts_of_hetconv_and_ghostnet() -> None:
@@ -43,6 +47,15 @@ def test_one_image_trains_without_statistics_of_its_own_in_the_head() -> None:
     assert not norm.get_buffer("running_mean").any()
     network(torch.randn(2, 3, 32, 32))
     assert norm.get_buffer("running_mean").any()
+
+
+def test_fused_it_keeps_its_outputs_and_no_norm() -> None:
+    network = build("vgg16_cifar/conv", classes=10)
+    shake(network)
+    fused, x = fuse(network, image_size=32), torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        assert relative_error(fused(x), network.eval()(x)) < 1e-5
+    assert not any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in fused.modules())
 
 
 def test_images_that_five_poolings_leave_nothing_of_are_refused() -> None:
