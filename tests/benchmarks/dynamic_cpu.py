@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import argparse
 import copy
-import random
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -32,6 +30,7 @@ from backbones.methods.kernel_warehouse.operator import KernelWarehouseConv2d
 from backbones.methods.odconv.operator import ODConv2d
 from backbones.resolve import resolve
 from backbones.sites import Site
+from tests.benchmarks.interleaved import cpu_times, ratio
 from tests.benchmarks.released_outputs import cases
 
 BACKBONES = (
@@ -162,7 +161,7 @@ def main() -> None:
     for text in arguments.backbones:
         for batch, turns in zip(arguments.batch, arguments.turns, strict=True):
             times = _measure(text, batch=batch, turns=turns, arguments=arguments)
-            ratios = [_ratio(times[name], times["plain"]) for name in ("ours", "released")]
+            ratios = [ratio(times[name], times["plain"]) for name in ("ours", "released")]
             sys.stdout.write(
                 f"{text:36} {batch:5} {min(times['plain']) * 1e3:9.1f} {ratios[0]:>21} "
                 f"{ratios[1]:>21}\n"
@@ -189,13 +188,7 @@ def _measure(
         name: _run(network.to(memory_format=layout), x, train=arguments.train)
         for name, network in networks.items()
     }
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(turns + 1):
-        for name, run in runs.items():
-            before = time.process_time()
-            run()
-            times[name].append(time.process_time() - before)
-    return {name: seconds[1:] for name, seconds in times.items()}
+    return cpu_times(runs, turns=turns)
 
 
 def _require_equal(ours: nn.Module, other: nn.Module, x: Tensor) -> None:
@@ -216,17 +209,6 @@ def _run(network: nn.Module, x: Tensor, *, train: bool) -> Callable[[], None]:
                 torch.autograd.backward(y.square().mean())
 
     return step
-
-
-def _ratio(times: Sequence[float], plain: Sequence[float]) -> str:
-    draw = random.Random(0)
-    turns = range(len(times))
-    ratios = []
-    for _ in range(1000):
-        some = draw.choices(turns, k=len(times))
-        ratios.append(min(times[i] for i in some) / min(plain[i] for i in some))
-    ratios.sort()
-    return f"{min(times) / min(plain):5.2f} ({ratios[25]:5.2f} to {ratios[974]:5.2f})"
 
 
 def _arguments() -> argparse.Namespace:

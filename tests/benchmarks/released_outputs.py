@@ -4,9 +4,10 @@ Usage: python tests/benchmarks/released_outputs.py FOLDER [--only TEXT] [--image
 
 FOLDER holds checkouts of the repositories under their names: KernelWarehouse (OSVAI), ODConv
 (OSVAI), Dynamic-convolution-Pytorch (kaijieshi7), dcd (liyunsheng13), context-gated-convolution
-(XudongLinthu), condconv.pytorch (d-li14), ECANet (BangguWu) and attention-module (Jongchan, images
-of 224 pixels). Nothing of them is kept here. Each of their networks is made in a process of its own
-with random weights and statistics, and saved as its authors would; `weights.load` reads that file.
+(XudongLinthu), condconv.pytorch (d-li14), ECANet (BangguWu), SPConv.pytorch (qiulinzhang) and
+attention-module (Jongchan, images of 224 pixels). Nothing of them is kept here. Each of their
+networks is made in a process of its own with random weights and statistics, and saved as its
+authors would; `weights.load` reads that file.
 
 Printed are norms of differences of all outputs in evaluation mode, over the norm of the outputs:
 ours and theirs in single precision; theirs in single and in double precision, because networks
@@ -131,7 +132,15 @@ def cases() -> dict[str, Case]:
         make = partial(_function, "cond_mobilenetv2", "cond_mobilenetv2", num_experts=experts)
         text = f"mobilenetv2_100/condconv(experts={experts})"
         found[f"condconv{experts}_mobilenetv2_100"] = Case("condconv.pytorch", make, text)
-    return {**found, **_attention_cases()}
+    return {**found, **_attention_cases(), **_spconv_cases()}
+
+
+def _spconv_cases() -> dict[str, Case]:
+    found: dict[str, Case] = {}
+    for depth in (18, 34, 50, 101):
+        make = partial(_function, "resnet_sp", f"resnet{depth}")
+        found[f"spconv_resnet{depth}"] = Case("SPConv.pytorch/code", make, f"resnet{depth}/spconv")
+    return found
 
 
 def _attention_cases() -> dict[str, Case]:

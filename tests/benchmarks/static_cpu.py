@@ -1,0 +1,108 @@
+"""CPU time of static methods over their plain network's, as trained and fused for inference.
+
+Fused methods stand beside the fused plain network (see `backbones.fusion`), unfused ones beside the
+unfused. With --authors runs the authors' own code, too, from a folder of checkouts as
+`released_outputs.py` takes it; nothing of it is fused. The runs take turns in one process, on one
+thread; a ratio is that of the least CPU times, its interval the middle 95 % of 1000 resamplings.
+
+Usage: python tests/benchmarks/static_cpu.py [--batch 1 32] [--turns 30 7] [--authors FOLDER]
+    [backbone ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from backbones.build import build
+from backbones.fusion import fuse
+from backbones.resolve import resolve
+from tests.benchmarks.interleaved import cpu_times, ratio
+from tests.benchmarks.released_outputs import cases
+
+BACKBONES = (
+    "resnet18/spconv",
+    "resnet50/spconv",
+    "resnet18/hetconv",
+    "resnet18/gwc_pwc",
+    "resnet18/depthwise_separable",
+    "resnet18/octconv",
+    "resnet50/octconv",
+    "resnet18/ghost",
+    "resnet18/dice",
+)
+
+
+def main() -> None:
+    arguments = _arguments()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    sys.stdout.write(
+        f"{'backbone':32} {'batch':>5} {'plain ms':>9} {'fused ms':>9} {'ours, fused':>21} "
+        f"{'ours':>21} {'authors':>21}\n"
+    )
+    for text in arguments.backbones:
+        for batch, turns in zip(arguments.batch, arguments.turns, strict=True):
+            sys.stdout.write(_row(text, batch=batch, turns=turns, arguments=arguments))
+            sys.stdout.flush()
+
+
+def _row(text: str, *, batch: int, turns: int, arguments: argparse.Namespace) -> str:
+    x = torch.randn(batch, 3, arguments.size, arguments.size)
+    plain = build(resolve(text).plain, image_size=arguments.size).eval()
+    ours = build(text, image_size=arguments.size).eval()
+    networks = {
+        "plain": plain,
+        "ours": ours,
+        "plain, fused": fuse(plain, image_size=arguments.size),
+        "ours, fused": fuse(ours, image_size=arguments.size),
+    }
+    if arguments.authors:
+        networks |= _authors(arguments.authors.resolve(), text)
+    times = cpu_times({n: _run(network, x) for n, network in networks.items()}, turns=turns)
+    fused = ratio(times["ours, fused"], times["plain, fused"])
+    theirs = ratio(times["authors"], times["plain"]) if "authors" in times else ""
+    return (
+        f"{text:32} {batch:5} {min(times['plain']) * 1e3:9.1f} "
+        f"{min(times['plain, fused']) * 1e3:9.1f} {fused:>21} "
+        f"{ratio(times['ours'], times['plain']):>21} {theirs:>21}\n"
+    )
+
+
+def _authors(folder: Path, text: str) -> dict[str, nn.Module]:
+    wanted = str(resolve(text))
+    found = [case for case in cases().values() if str(resolve(case.backbone)) == wanted]
+    for case in found:
+        sys.path.insert(0, str(folder / case.repository))
+        made: nn.Module = case.make(folder / case.repository)
+        return {"authors": made.eval()}
+    return {}
+
+
+def _run(network: nn.Module, x: Tensor) -> Callable[[], object]:
+    return partial(_infer, network, x)
+
+
+@torch.no_grad()
+def _infer(network: nn.Module, x: Tensor) -> object:
+    return network(x)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("backbones", nargs="*", default=list(BACKBONES))
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 32])
+    parser.add_argument("--turns", type=int, nargs="+", default=[30, 7], help="one for each batch")
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--authors", type=Path, help="folder of checkouts of their repositories")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
