@@ -1,8 +1,10 @@
-"""ECA-Net (Wang et al., CVPR 2020, arXiv 1910.03151): the recipe of its ResNets."""
+"""ECA-Net (Wang et al., CVPR 2020, arXiv 1910.03151): the recipes of its release."""
 
 from __future__ import annotations
 
 from jobs.recipes.recipe import Recipe
+
+_MOBILENET_EPOCHS = 400
 
 
 def eca_100() -> Recipe:
@@ -23,4 +25,26 @@ def eca_100() -> Recipe:
         schedule="step",
         step_epochs=(30, 60, 90),
         image_size=224,
+    )
+
+
+def eca_mbv2_400() -> Recipe:
+    """ImageNet, 400 epochs: SGD 0.045, 2 % less at every epoch, crop and flip (its MobileNetV2).
+
+    Command: ``platform submit classify --set backbone=mobilenetv2_100/eca --set data=<ImageNet>
+        --set recipe=eca_mbv2_400 --workers 1
+    --gpus 1``. Published for MobileNetV2 with ECA: 72.56 % top-1; not measured here. The dropout
+    of 0.25 is that of the released network with ECA; with which the paper trained its baseline and
+    SE is not known.
+    """
+    return eca_100().derive(
+        name="eca_mbv2_400",
+        epochs=_MOBILENET_EPOCHS,
+        batch_size=96,
+        micro_batch=96,
+        lr=0.045,
+        weight_decay=4e-5,
+        step_epochs=tuple(range(1, _MOBILENET_EPOCHS)),
+        gamma=0.98,
+        dropout=0.25,
     )

@@ -9,6 +9,7 @@ from jobs.recipes import Recipe
 
 PAPERS = {
     "antnet_400",
+    "cbam_100",
     "cgc_100",
     "cifar_200",
     "cifar_quick",
@@ -23,6 +24,7 @@ PAPERS = {
     "dy_cifar_160",
     "dy_mbv2",
     "eca_100",
+    "eca_mbv2_400",
     "kw_adv300",
     "kw_adv300_drop_path",
     "kw_adv300_ema",
@@ -182,6 +184,21 @@ def test_a_course_of_what_is_switched_off_is_refused(
         ),
         ("cifar_step_200_vgg", "cifar_step_200", {"weight_decay": 5e-4}),
         ("trad100", "od_resnet_100", {}),
+        ("cbam_100", "eca_100", {}),
+        (
+            "eca_mbv2_400",
+            "eca_100",
+            {
+                "epochs": 400,
+                "batch_size": 96,
+                "micro_batch": 96,
+                "lr": 0.045,
+                "weight_decay": 4e-5,
+                "step_epochs": tuple(range(1, 400)),
+                "gamma": 0.98,
+                "dropout": 0.25,
+            },
+        ),
         ("cgc_100", "od_resnet_100", {}),
         ("dicenet_120_light", "dicenet_120", {"scale": (0.2, 1.0)}),
         ("dy_mbv2", "od_mbv2_150", {}),

@@ -13,6 +13,8 @@ from jobs.errors import SpecError
 from jobs.studies import Study, StudyRow
 
 PAPERS = {
+    *("eca-resnet-100e", "eca-mobilenetv2-400e", "eca-dissection", "eca-kernels"),
+    "cbam-resnet-100e",
     *("kw-resnet18-300e", "kw-resnet50-300e", "kw-convnext-300e", "kw-mobilenetv2-150e"),
     *("kw-deit-tiny", "kw-convnext-stage3", "kw-ablation-attention", "kw-ablation-startup"),
     *("kw-ablation-partition", "kw-ablation-sharing", "kw-ablation-cells"),
@@ -64,6 +66,9 @@ COUNTS = {
     "resnet20_cifar/spconv(groups=1)": 236_248,
     "resnet20_cifar/spconv(groups=4)": 136_024,
     "resnet20_cifar/spconv(pointwise=false)": 154_584,
+    "resnet50/cbam(channel=false)": 25_558_632,
+    "resnet50/cbam(kernel=3)": 28_088_344,
+    "resnet50/cbam(spatial=false)": 28_088_024,
     "resnet50/condconv": 129_865_800,
     "resnet50/hetconv": 18_012_200,
     "resnet56_cifar/ghost(dw=1)": 495_960,
