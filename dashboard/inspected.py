@@ -129,8 +129,9 @@ def open_network(wanted: Wanted) -> Opened:
     return Opened(subject, tuple(places), pictures, Lock())
 
 
+# few likewise: maps of up to 64 MiB and two matrices of channels by channels each
 @st.cache_resource(
-    max_entries=8, ttl=_A_WHILE_S, show_spinner=False, hash_funcs={Wanted: _identity}
+    max_entries=4, ttl=_A_WHILE_S, show_spinner=False, hash_funcs={Wanted: _identity}
 )
 def feature_maps(wanted: Wanted, place: Place) -> FeatureMaps:
     """Show the images to the network and return what one of its blocks makes of them.
