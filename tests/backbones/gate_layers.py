@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from backbones.methods.cbam import Settings as CbamSettings
 from backbones.methods.cbam.operator import BlockAttention
 from backbones.methods.eca.operator import EfficientChannelAttention, UnsharedChannelAttention
-from backbones.methods.se.operator import MatrixExcitation, MeanExcitation, SqueezeExcitation
+from backbones.methods.se.operator import MatrixExcitation, MeanExcitation
+from backbones.squeeze_excitation import SqueezeExcitation
 from tests.backbones.closeness import Reference
 from tests.backbones.reference_cbam import block_attention
 from tests.backbones.reference_eca import efficient_channel_attention

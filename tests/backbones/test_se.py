@@ -13,11 +13,11 @@ from backbones.methods.se import Settings
 from backbones.methods.se.operator import (
     MatrixExcitation,
     MeanExcitation,
-    SqueezeExcitation,
     hidden_channels,
 )
 from backbones.resolve import resolve
 from backbones.sites import Slot, sites
+from backbones.squeeze_excitation import SqueezeExcitation
 
 
 @pytest.mark.parametrize(

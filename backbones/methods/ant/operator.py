@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from backbones.method import Replacements
 from backbones.methods.ant import Settings, hidden_channels, projection_groups
-from backbones.methods.se.operator import SqueezeExcitation
 from backbones.sites import Pair, Site
+from backbones.squeeze_excitation import SqueezeExcitation
 
 
 class AntBlock(nn.Module):

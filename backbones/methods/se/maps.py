@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from backbones.attention_map import Map
 from backbones.gate import channel_maps
 from backbones.methods.se import Settings
-from backbones.methods.se.operator import MatrixExcitation, MeanExcitation, SqueezeExcitation
+from backbones.methods.se.operator import MatrixExcitation, MeanExcitation
 from backbones.sites import Site
+from backbones.squeeze_excitation import SqueezeExcitation
 
 _KINDS = (SqueezeExcitation, MatrixExcitation, MeanExcitation)
 

@@ -13,31 +13,7 @@ from backbones.gate import ChannelGate
 from backbones.method import Replacements
 from backbones.methods.se import Settings, blocks
 from backbones.sites import Site
-
-
-class SqueezeExcitation(ChannelGate):
-    """Weigh the channels of a map by what the whole map holds.
-
-    Args:
-        channels: Channels of the map (C).
-        hidden: Channels after the squeeze (C / r).
-        bias: Whether the two linear layers have biases.
-    """
-
-    def __init__(self, channels: int, *, hidden: int, bias: bool) -> None:
-        super().__init__()
-        self.squeeze = nn.Linear(channels, hidden, bias=bias)
-        self.excite = nn.Linear(hidden, channels, bias=bias)
-
-    def reset_parameters(self) -> None:
-        """Draw both linear layers anew: PyTorch's default, as the released code of ECA's SE."""
-        self.squeeze.reset_parameters()
-        self.excite.reset_parameters()
-
-    def logits(self, mean_NC: Tensor) -> Tensor:
-        """Squeeze and excite."""
-        logits_NC: Tensor = self.excite(self.squeeze(mean_NC).relu())
-        return logits_NC
+from backbones.squeeze_excitation import SqueezeExcitation
 
 
 class MatrixExcitation(ChannelGate):

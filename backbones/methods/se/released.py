@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from backbones.methods.se.operator import SqueezeExcitation
 from backbones.network_names import unchanged
 from backbones.release import Part, Release
+from backbones.squeeze_excitation import SqueezeExcitation
 
 
 def _layer(layer: SqueezeExcitation) -> Iterator[Part]:
