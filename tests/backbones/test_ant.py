@@ -13,6 +13,7 @@ from backbones.cost import cost
 from backbones.errors import SettingError, UnsupportedNetworkError
 from backbones.fusion import fuse
 from backbones.methods.ant import Settings, hidden_channels
+from backbones.methods.ant.maps import maps
 from backbones.methods.ant.operator import AntBlock, plan
 from backbones.resolve import resolve
 from backbones.sites import Role, Site, Slot, sites
@@ -208,6 +209,22 @@ def test_fused_it_keeps_its_outputs_and_no_norm(text: str) -> None:
     with torch.no_grad():
         assert relative_error(fused(x), network.eval()(x)) < 1e-5
     assert not any(isinstance(module, nn.BatchNorm2d) for module in fused.modules())
+
+
+def test_what_its_attention_says_can_be_looked_at_also_below_another_gate() -> None:
+    network = build("mobilenetv2_050/ant+se", classes=10, image_size=32).eval()
+    images = torch.randn(2, 3, 32, 32)
+    taken = [site for site in sites("mobilenetv2_050", image_size=32) if site.kind == "block"]
+    spread, first, *_ = maps(network, images, sites=taken, settings=Settings())
+    assert spread.values.shape == (17, 10)
+    assert first.values.shape == (1, 16)
+    seen: list[Tensor] = []
+    network.get_submodule("blocks.0.0.attn.gate").register_forward_hook(
+        lambda _, __, said: seen.append(said)
+    )
+    with torch.no_grad():
+        network(images)
+    assert torch.allclose(torch.as_tensor(first.values[0]), seen[0].mean(0).flatten(), atol=1e-6)
 
 
 # --- what is refused -------------------------------------------------------------------------
