@@ -95,6 +95,42 @@ class InPlaceGate(nn.Module):
         return x.mul_(self.source.weigh(x))
 
 
+class ProductGate(nn.Module):
+    """A gate of channels whose logits are products of the means with matrices, for inference.
+
+    It does what an `InPlaceGate` of such a gate does in as few calls as can be: on small maps the
+    calls take longer than what they compute.
+
+    Args:
+        layers: Matrix (inputs, outputs) and shift of each product; ReLU stands between two.
+    """
+
+    def __init__(self, *layers: tuple[Tensor, Tensor | None]) -> None:
+        super().__init__()
+        for number, (matrix, shift) in enumerate(layers):
+            self.register_buffer(f"matrix{number}", matrix.detach().contiguous())
+            self.register_buffer(f"shift{number}", None if shift is None else shift.detach())
+        self.names = [(f"matrix{number}", f"shift{number}") for number in range(len(layers))]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate a map.
+
+        Args:
+            x: (N, C, H, W); its numbers are lost where no gradient is recorded on a CPU.
+
+        Returns:
+            (N, C, H, W), as the gate.
+        """
+        value = x.mean((2, 3))
+        for number, names in enumerate(self.names):
+            matrix, shift = (self._buffers[name] for name in names)
+            assert matrix is not None
+            value = value.relu() if number else value
+            value = value @ matrix if shift is None else torch.addmm(shift, value, matrix)
+        weight_NC11 = value.sigmoid()[:, :, None, None]
+        return x.mul_(weight_NC11) if is_plain(x) else x * weight_NC11
+
+
 def channel_maps(
     network: nn.Module, images: Tensor, *, sites: Sequence[Site], kinds: Kinds, method: str
 ) -> list[Map]:

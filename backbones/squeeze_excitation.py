@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from backbones.gate import ChannelGate
+from backbones.gate import ChannelGate, ProductGate
 
 
 class SqueezeExcitation(ChannelGate):
@@ -30,3 +30,7 @@ class SqueezeExcitation(ChannelGate):
         """Squeeze and excite."""
         logits_NC: Tensor = self.excite(self.squeeze(mean_NC).relu())
         return logits_NC
+
+    def fused(self) -> nn.Module:
+        """Return the gate for inference, which overwrites the map that comes in."""
+        return ProductGate(*((each.weight.t(), each.bias) for each in (self.squeeze, self.excite)))

@@ -7,9 +7,9 @@ from timm.layers.eca import EcaModule
 from backbones.build import build
 from backbones.cost import cost
 from backbones.errors import SettingError
+from backbones.gate import ProductGate
 from backbones.methods.eca import Settings, kernel_size
 from backbones.methods.eca.operator import (
-    BandedAttention,
     EfficientChannelAttention,
     UnsharedChannelAttention,
 )
@@ -97,7 +97,7 @@ def test_taps_that_are_alike_for_all_channels_are_those_that_they_share() -> Non
 def test_fused_it_is_one_product_unless_that_is_large(channels: int, is_product: bool) -> None:
     for gate in (EfficientChannelAttention(channels, 5), UnsharedChannelAttention(channels, 5)):
         fused = gate.fused()
-        assert any(isinstance(m, BandedAttention) for m in fused.modules()) is is_product
+        assert any(isinstance(m, ProductGate) for m in fused.modules()) is is_product
         x = torch.randn(2, channels, 3, 3)
         with torch.no_grad():
             wanted = gate(x)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backbones.gate import ChannelGate, InPlaceGate
+from backbones.gate import ChannelGate, InPlaceGate, ProductGate
 from backbones.method import Replacements
 from backbones.methods.eca import Settings, kernel_size
 from backbones.sites import Site
@@ -41,7 +41,7 @@ class EfficientChannelAttention(ChannelGate):
 
     def fused(self) -> nn.Module:
         """Return the gate for inference, as one product where that is the smaller work."""
-        return InPlaceGate(_as_product(self, self.channels))
+        return _as_product(self, self.channels)
 
 
 class UnsharedChannelAttention(ChannelGate):
@@ -69,36 +69,20 @@ class UnsharedChannelAttention(ChannelGate):
 
     def fused(self) -> nn.Module:
         """Return the gate for inference, as one product where that is the smaller work."""
-        return InPlaceGate(_as_product(self, self.conv.out_channels))
+        return _as_product(self, self.conv.out_channels)
 
 
-class BandedAttention(ChannelGate):
-    """Weigh channels by their means times a matrix, for inference.
-
-    Args:
-        band: (C, C) from means to logits.
-    """
-
-    def __init__(self, band: Tensor) -> None:
-        super().__init__()
-        self.band = nn.Parameter(band, requires_grad=False)
-
-    def logits(self, mean_NC: Tensor) -> Tensor:
-        """Multiply by the matrix."""
-        return mean_NC @ self.band
-
-
-def _as_product(attention: ChannelGate, channels: int) -> ChannelGate:
+def _as_product(attention: ChannelGate, channels: int) -> nn.Module:
     """Return the same with the band matrix of the paper's equation 6, unless that is large.
 
     Zeros included it is multiplied faster than so short a convolution is set up.
     """
     if channels > _LARGEST_BAND:
-        return attention
+        return InPlaceGate(attention)
     weight = next(attention.parameters())
     with torch.no_grad():
         band = attention.logits(torch.eye(channels, dtype=weight.dtype, device=weight.device))
-    return BandedAttention(band)
+    return ProductGate((band, None))
 
 
 def gate(site: Site, settings: Settings) -> ChannelGate:
