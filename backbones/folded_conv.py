@@ -13,21 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from backbones.affine import Affine, scaled, shifted
-from backbones.products import is_plain
+from backbones.post_op import post_op, takes_packed
 
-_HAS_ONEDNN = torch._C._has_mkldnn
 _OPS = torch.ops.mkldnn
-_POST_OPS: dict[type[nn.Module], tuple[str, list[float]]] = {
-    nn.Identity: ("none", []),
-    nn.ReLU: ("relu", []),
-    nn.ReLU6: ("hardtanh", [0.0, 6.0]),
-    nn.SiLU: ("swish", []),
-    nn.Hardswish: ("hardswish", []),
-}
-"""What oneDNN calls an activation, with its numbers."""
-
-ACTIVATIONS = frozenset(_POST_OPS) - {nn.Identity}
-"""Types of the activations that a folded convolution can take up."""
 
 
 class FoldedConv2d(nn.Conv2d):
@@ -36,7 +24,7 @@ class FoldedConv2d(nn.Conv2d):
     Args:
         conv: The convolution; its padding is in numbers, of zeros.
         affine: Scale and shift, or None for none.
-        act: The activation, of a type in `ACTIVATIONS`, or None.
+        act: The activation, of a type in `post_op.ACTIVATIONS`, or None.
     """
 
     def __init__(
@@ -77,8 +65,7 @@ class FoldedConv2d(nn.Conv2d):
         if not packed:
             y = self.act(super().forward(x))
             return y
-        after, numbers = _POST_OPS[type(self.act)]
-        y = _OPS._convolution_pointwise(x, *self._pack(x), after, numbers, "")
+        y = _OPS._convolution_pointwise(x, *self._pack(x), *post_op(self.act))
         return y
 
     def add_to(self, y: Tensor, x: Tensor, *, packed: bool) -> Tensor:
@@ -96,21 +83,14 @@ class FoldedConv2d(nn.Conv2d):
         if self.groups > 1 or not packed:
             summed = self.act(y + super().forward(x))
             return summed
-        after, numbers = _POST_OPS[type(self.act)]
-        how = ("add", 1.0, None if after == "none" else after, numbers, "")
-        summed = _OPS._convolution_pointwise_.binary(y, x, *self._pack(x), *how)
+        name, *how = post_op(self.act)
+        after = None if name == "none" else name
+        summed = _OPS._convolution_pointwise_.binary(y, x, *self._pack(x), "add", 1.0, after, *how)
         return summed
 
     def takes_packed(self, x: Tensor) -> bool:
         """Whether a map goes through the kernel as oneDNN lays it out."""
-        return (
-            is_plain(x)
-            and x.dtype == torch.float32 == self.weight.dtype
-            and x.numel() > 0
-            and not torch.is_autocast_enabled("cpu")
-            and _HAS_ONEDNN
-            and bool(torch.backends.mkldnn.enabled)
-        )
+        return takes_packed(x, self.weight)
 
     def _pack(self, x: Tensor) -> tuple[Any, ...]:
         """Lay out the kernel as the first map asks for; maps of other sizes are served as well."""

@@ -8,15 +8,24 @@ it takes up a norm behind it (`Absorbs`), where it is not a usual convolution.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Protocol, cast, runtime_checkable
 
 import torch
 from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
-from backbones.affine import affine_of, scaled, shifted
-from backbones.folded_conv import ACTIVATIONS, FoldedConv2d
+from backbones.affine import affine_of
+from backbones.folded_conv import FoldedConv2d
+from backbones.folded_linear import FoldedLinear
 from backbones.followers import followers
+from backbones.post_op import ACTIVATIONS
+
+_FOLDED: dict[type[nn.Module], Callable[..., nn.Module]] = {
+    nn.Conv2d: FoldedConv2d,
+    nn.Linear: FoldedLinear,
+}
+"""What stands for a layer that takes up what follows it."""
 
 
 @runtime_checkable
@@ -56,12 +65,12 @@ def fuse(network: nn.Module, *, image_size: int = 224, in_place: bool = False) -
         norm = fused.get_submodule(behind.norm) if behind.norm else None
         affine = None if norm is None else affine_of(cast("nn.BatchNorm2d", norm))
         gone = {behind.norm}
-        if type(layer) is nn.Conv2d:
+        if type(layer) in _FOLDED:
             act = fused.get_submodule(behind.act) if behind.act else None
-            fused.set_submodule(path, FoldedConv2d(layer, affine, act=act))
+            fused.set_submodule(path, _FOLDED[type(layer)](layer, affine, act=act))
             gone.add(behind.act)
-        elif affine is not None:
-            _absorb(layer, *affine)
+        elif affine is not None and isinstance(layer, Absorbs):
+            layer.absorb(*affine)
         for each in gone - {""}:
             fused.set_submodule(each, nn.Identity())
     return fused
@@ -103,11 +112,3 @@ def _is_norm(module: nn.Module) -> bool:
 
 def _is_act(module: nn.Module) -> bool:
     return type(module) in ACTIVATIONS
-
-
-def _absorb(layer: nn.Module, scale: Tensor, shift: Tensor) -> None:
-    if not isinstance(layer, nn.Linear):
-        cast("Absorbs", layer).absorb(scale, shift)
-        return
-    layer.bias = shifted(layer.bias, (scale, shift), like=layer.weight)
-    layer.weight = scaled(layer.weight, scale)

@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from backbones.build import build
 from backbones.folded_conv import FoldedConv2d
+from backbones.folded_linear import FoldedLinear
 from backbones.fusion import fuse
 from tests.backbones.closeness import TOLERANCE, relative_error
 
@@ -235,7 +236,7 @@ def test_a_layer_with_two_names_is_left_alone() -> None:
     assert norms(assert_equal(settled(_Shared()), image(side=8))) == 1
 
 
-@pytest.mark.parametrize("act", [nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.GELU, nn.Sigmoid])
+@pytest.mark.parametrize("act", [nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.GELU, nn.Tanh])
 @pytest.mark.parametrize("groups", [1, 2, 8])
 def test_activations_follow_the_convolution(act: type[nn.Module], groups: int) -> None:
     network = nn.Sequential(
@@ -259,6 +260,15 @@ def test_a_linear_layer_takes_up_its_norm() -> None:
         nn.Flatten(), nn.Linear(3 * 64, 5, bias=False), nn.BatchNorm1d(5), nn.ReLU()
     )
     assert norms(assert_equal(settled(network), image(side=8))) == 0
+
+
+@pytest.mark.parametrize("act", [nn.ReLU(), nn.GELU(), nn.GELU("tanh"), nn.SiLU(), nn.Tanh()])
+@pytest.mark.parametrize("rows", [1, 9])
+def test_activations_follow_the_linear_layer(act: nn.Module, rows: int) -> None:
+    network = nn.Sequential(nn.Flatten(2), nn.Linear(64, 96), act, nn.Linear(96, 5, bias=False))
+    x = torch.randn(rows, 3, 8, 8)
+    fused = assert_equal(network.eval(), x)
+    assert isinstance(fused.get_submodule("1"), FoldedLinear)
 
 
 def test_odd_paddings_stay_usual_convolutions() -> None:
