@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _LEAST_CELLS, _MOST_CELLS = 16, 64
 """Cells along the side of a tile: smaller maps are repeated, larger ones averaged."""
 _AROUND_PX = 4
-_GAP, _HEAD = 1 / 16, 1 / 4
+_GAP, _HEAD = 1 / 16, 0.3
 """Space between tiles and above each, for its number, as shares of its side."""
 
 

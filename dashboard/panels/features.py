@@ -28,7 +28,7 @@ _SECTION = "features"
 _WANTED = "features_wanted"
 _TOGETHER, _NUMBERED = "Like ones together", "By number"
 _ACROSS, _TILE_PX = 16, 72
-_PAIRS, _PAIRED_ACROSS, _PAIRED_PX = 12, 6, 96
+_PAIRS, _PAIRED_ACROSS, _PAIRED_PX, _PAIRS_WIDTH_PX = 12, 6, 94, 650
 _CONFIG = {"displaylogo": False, "displayModeBar": "hover"}
 _STILL = {"displayModeBar": False}
 
@@ -197,7 +197,7 @@ def _draw_alike(scene: Scene, order: NDArray[np.int64], *, numbered: bool) -> No
                 config=_CONFIG,
                 alt=f"{measure} of each two maps of {maps.place.name}",
             )
-        with st.container(width="stretch"):
+        with st.container(width=_PAIRS_WIDTH_PX):  # on a narrow page it goes below
             _draw_pairs(scene)
 
 
