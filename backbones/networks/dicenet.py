@@ -8,62 +8,14 @@ parameters depend on the image size: the printed ones are those at 224.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backbones.methods.dice.unit import ConvNormPReLU, Dice, Size, draw, shuffle
+from backbones.methods.dice.stage import Block, Stage, Stem, StridedBlock
+from backbones.methods.dice.unit import draw
 
 _REPEATS = (3, 7, 3)
 _GROUPS = 4
-
-
-class StridedBlock(nn.Module):
-    """Halve a map and double its channels: a depthwise branch beside a DiCE unit on the mean.
-
-    Args:
-        channels: Of the input.
-        size: Height and width of the output.
-    """
-
-    def __init__(self, channels: int, *, size: Size) -> None:
-        super().__init__()
-        self.left = nn.Sequential(
-            ConvNormPReLU(channels, channels, kernel=3, stride=2, groups=channels),
-            ConvNormPReLU(channels, channels, kernel=1),
-        )
-        self.right = nn.Sequential(
-            nn.AvgPool2d(3, stride=2, padding=1),
-            Dice(channels, channels, size=size),
-            ConvNormPReLU(channels, channels, kernel=1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to (N, 2 C, H', W'); H' and W' are rounded up."""
-        return shuffle(torch.cat((self.left(x), self.right(x)), 1), groups=2)
-
-
-class Block(nn.Module):
-    """Pass the first half of the channels on, and put the others through a 1x1 and a DiCE unit.
-
-    Args:
-        channels: Of the input.
-        out_channels: Of the output.
-        size: Height and width of the maps.
-    """
-
-    def __init__(self, channels: int, out_channels: int, *, size: Size) -> None:
-        super().__init__()
-        self.passed = round(channels / 2)
-        made = out_channels - self.passed
-        self.right = nn.Sequential(
-            ConvNormPReLU(channels - self.passed, made, kernel=1), Dice(made, made, size=size)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to (N, O, H, W)."""
-        left, right = x[:, : self.passed], x[:, self.passed :]
-        return shuffle(torch.cat((left, self.right(right)), 1), groups=2)
 
 
 class DiceNet(nn.Module):
@@ -86,16 +38,14 @@ class DiceNet(nn.Module):
     ) -> None:
         super().__init__()
         stem, *stages, hidden = widths
-        self.stem = ConvNormPReLU(3, stem, kernel=3, stride=2)
-        self.pool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.stem = Stem(3, stem)
         side, before = _halved(_halved(image_size)), stem
         for number, (width, repeats) in enumerate(zip(stages, _REPEATS, strict=True), start=1):
             side = _halved(side)
             size = (side, side)
-            blocks: list[nn.Module] = [StridedBlock(before, size=size)]
             inputs = [2 * before, *[width] * (repeats - 1)]
-            blocks += [Block(channels, width, size=size) for channels in inputs]
-            setattr(self, f"stage{number}", nn.Sequential(*blocks))
+            blocks = [Block(channels, width, size=size) for channels in inputs]
+            setattr(self, f"stage{number}", Stage(StridedBlock(before, size=size), blocks))
             before = width
         self.hidden = nn.Conv2d(before, hidden, 1, groups=_GROUPS, bias=False)
         self.dropout = nn.Dropout(dropout)
@@ -104,7 +54,7 @@ class DiceNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the scores."""
-        x = self.pool(self.stem(x))
+        x = self.stem(x)
         for number in range(1, len(_REPEATS) + 1):
             x = getattr(self, f"stage{number}")(x)
         x = self.hidden(functional.adaptive_avg_pool2d(x, 1)).flatten(1)

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from backbones.build import build
 from backbones.cost import cost, count
 from backbones.errors import UnsupportedNetworkError
+from backbones.fusion import fuse
+from backbones.methods.dice import inference
+from backbones.methods.dice.inference import FusedDice
 from backbones.methods.dice.operator import DiceConv
 from backbones.methods.dice.unit import Dice
 from tests.backbones import reference_dice
@@ -170,3 +173,80 @@ def test_the_method_costs_what_its_layers_do() -> None:
 def test_a_network_without_dense_3x3_convolutions_is_refused() -> None:
     with pytest.raises(UnsupportedNetworkError, match="nothing to replace"):
         build("mobilenetv2_100/dice", device="meta")
+
+
+SQUARE: Mapping[str, Shape] = {
+    "as wide": (4, 4, (5, 5)),
+    "twice as wide": (5, 10, (4, 4)),
+    "few groups": (4, 6, (3, 3)),
+    "one pixel": (6, 6, (1, 1)),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("images", [1, 5])
+@pytest.mark.parametrize("shape", SQUARE.values(), ids=SQUARE)
+def test_the_form_for_inference_computes_the_same_in_parts(
+    shape: Shape, images: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator = unit(shape).to(dtype)
+    channels, _, size = shape
+    fused = operator.fused()
+    assert isinstance(fused, FusedDice)
+    monkeypatch.setattr(inference, "_LARGEST", 2 * fused.numbers)  # two images at a time
+    operator.forward = None  # type: ignore[assignment, method-assign]  # the other way is not taken
+    for layout in (torch.contiguous_format, torch.channels_last):
+        x = torch.randn(images, channels, *size, dtype=dtype).contiguous(memory_format=layout)
+        with torch.no_grad():
+            found = fused(x)
+            wanted = Dice.forward(operator, x)
+        assert relative_error(found, wanted) < TOLERANCE[dtype] / 10
+
+
+def test_images_do_not_see_each_other_in_the_form_for_inference() -> None:
+    shape = SQUARE["as wide"]
+    fused = unit(shape).fused()
+    x = torch.randn(3, 4, 5, 5)
+    with torch.no_grad():
+        alone = fused(x[1:2])
+        x[0], x[2] = 1e6, -1e6
+        among = fused(x)[1:2]
+    assert relative_error(among, alone) < 1e-6
+
+
+@pytest.mark.parametrize("size", [(6, 5), (2, 9)])
+def test_the_form_for_inference_takes_maps_of_any_size(size: tuple[int, int]) -> None:
+    operator = unit(SQUARE["as wide"])
+    x = torch.randn(2, 4, *size)
+    with torch.no_grad():
+        assert torch.equal(operator.fused()(x), operator(x))
+
+
+def test_the_form_for_inference_is_left_where_it_cannot_serve() -> None:
+    """With gradients recorded, in mixed precision and in other types the unit itself computes."""
+    operator = unit(SQUARE["twice as wide"])
+    fused = operator.fused()
+    x = torch.randn(2, 5, 4, 4, requires_grad=True)
+    fused(x).sum().backward()
+    assert x.grad is not None
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(fused(x), operator(x))
+    with torch.no_grad():
+        half = fused.to(torch.bfloat16)
+        found = half(x.to(torch.bfloat16))
+    assert found.dtype is torch.bfloat16
+
+
+def test_a_unit_for_maps_that_are_not_square_has_no_other_form() -> None:
+    operator = unit(SHAPES["as wide"])
+    assert operator.fused() is operator
+
+
+def test_a_network_with_the_method_is_fused() -> None:
+    network = build("resnet18/dice", classes=10, image_size=64).eval()
+    shake(network)
+    fused = fuse(network, image_size=64)
+    assert sum(isinstance(m, FusedDice) for m in fused.modules()) == 16
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        assert relative_error(fused(x), network(x)) < 1e-5

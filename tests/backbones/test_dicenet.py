@@ -9,7 +9,10 @@ from torch import nn
 from backbones import weights
 from backbones.build import build
 from backbones.cost import cost
-from backbones.networks.dicenet import Block, StridedBlock
+from backbones.fusion import fuse
+from backbones.methods.dice import inference
+from backbones.methods.dice.stage import Block, Stage, StridedBlock
+from backbones.methods.dice.stage_inference import FusedStage
 from backbones.sites import Role, sites
 from tests.backbones.closeness import relative_error
 from tests.backbones.released_lists import named
@@ -116,3 +119,40 @@ def test_layouts_give_the_same_scores() -> None:
         network.float().to(memory_format=torch.channels_last)
         last = network(x.contiguous(memory_format=torch.channels_last))
     assert relative_error(last, wanted) < 1e-4
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_fusion_keeps_the_scores(images: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = build(SMALLEST, classes=7, image_size=64).eval()
+    shake(network)
+    fused = fuse(network, image_size=64)
+    stages = [module for module in fused.modules() if isinstance(module, FusedStage)]
+    assert len(stages) == 3
+    monkeypatch.setattr(inference, "_LARGEST", 2**16)  # an image at a time
+    for stage in stages:
+        stage.general.forward = None  # type: ignore[assignment, method-assign]  # not to be taken
+    x = torch.randn(images, 3, 64, 64)
+    with torch.no_grad():
+        assert relative_error(fused(x), network(x)) < 1e-5
+
+
+def test_a_fused_network_takes_images_of_other_sizes() -> None:
+    network = build(SMALLEST, classes=7, image_size=64).eval()
+    fused = fuse(network, image_size=64)
+    x = torch.randn(2, 3, 96, 70)
+    with torch.no_grad():
+        assert relative_error(fused(x), network(x)) < 1e-5
+
+
+def test_a_stage_knows_where_every_channel_is() -> None:
+    """What passes blocks unseen comes out where the blocks would have dealt it."""
+    stage = Stage(StridedBlock(6, size=(4, 4)), [Block(12, 18, size=(4, 4))])
+    wide = Stage(
+        StridedBlock(5, size=(4, 4)),
+        [Block(10, 14, size=(4, 4)), *(Block(14, 14, size=(4, 4)) for _ in range(6))],
+    )
+    for each, channels in ((stage, 6), (wide, 5)):
+        shake(each.eval())
+        x = torch.randn(2, channels, 8, 8)
+        with torch.no_grad():
+            assert relative_error(each.fused()(x), each(x)) < 1e-5

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from backbones.methods.dice.inference import FusedDice
+
 Size = tuple[int, int]
 
 DIMENSIONS = 3
@@ -52,6 +54,10 @@ class Dice(nn.Module):
         gate = torch.sigmoid(self.excite(functional.relu(self.squeeze(mean))))
         out: Tensor = self.project(z) * gate
         return out
+
+    def fused(self) -> nn.Module:
+        """Return a form for inference, or this one where it is not built for square maps."""
+        return FusedDice(self) if self.size[0] == self.size[1] else self
 
     def _convolve_rows(self, x: Tensor) -> Tensor:
         resized = resize(x, (self.size[0], x.shape[3]))
