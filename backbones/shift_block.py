@@ -40,9 +40,7 @@ class AddressBlock(nn.Module):
         super().__init__()
         self.shape = shape
         place, wide = shape.place, shape.shift.channels
-        self.expand: nn.Conv2d | ShiftedPointwise = nn.Conv2d(
-            place.channels, wide, 1, groups=shape.groups, bias=False
-        )
+        self.expand = nn.Conv2d(place.channels, wide, 1, groups=shape.groups, bias=False)
         self.expand_norm: nn.Module = nn.BatchNorm2d(wide)
         self.project = ShiftedPointwise(
             shape.shift, shape.fresh, groups=shape.groups, stride=place.stride
@@ -86,7 +84,7 @@ class AddressBlock(nn.Module):
         if self.training or torch.is_grad_enabled():
             return False
         # a gate, stochastic depth or another method's layer may have come in since
-        if any(type(module) not in _KNOWN for module in self.children()):
+        if any(type(module) not in _KNOWN for module in (*self.children(), self.project.conv)):
             return False
         by_kernel = runs_on_triton(x) and not torch.is_autocast_enabled(x.device.type)
         return by_kernel or is_quick_on_cpu(x, self.expand.weight)
@@ -105,7 +103,7 @@ class AddressBlock(nn.Module):
     def _write(self, x: Tensor, y: Tensor, *, residual: Tensor | None) -> None:
         weights = (
             *folded(self.expand.weight, self.expand.bias, self.expand_norm),
-            *folded(self.project.weight, self.project.bias, self.project_norm),
+            *folded(self.project.conv.weight, self.project.conv.bias, self.project_norm),
         )
         if x.device.type == "cuda":
             _write_by_kernel(x, y, weights=weights, mixing=self.project.mixing, residual=residual)
@@ -115,17 +113,11 @@ class AddressBlock(nn.Module):
     def fused(self) -> nn.Module:
         """Return a block without norms that computes the same in evaluation mode."""
         block = copy.deepcopy(self)
-        shape, groups = self.shape, self.shape.groups
-        with torch.device("meta"):
-            still = Shift(shape.place.channels)
-            wide = shape.shift.channels
-            block.expand = ShiftedPointwise(still, wide, groups=groups, bias=True)
-        for name in ("expand", "project"):
-            conv, norm = getattr(self, name), f"{name}_norm"
-            weight, bias = folded(conv.weight, conv.bias, getattr(self, norm))
-            getattr(block, name).weight = nn.Parameter(weight.detach().clone())
-            getattr(block, name).bias = nn.Parameter(bias.detach().clone())
-            setattr(block, norm, nn.Identity())
+        for conv, name in ((block.expand, "expand_norm"), (block.project.conv, "project_norm")):
+            weight, bias = folded(conv.weight, conv.bias, getattr(block, name))
+            conv.weight = nn.Parameter(weight.detach())
+            conv.bias = nn.Parameter(bias.detach())
+            setattr(block, name, nn.Identity())
         return block.eval()
 
 
@@ -172,14 +164,15 @@ def _write_by_kernel(
 
 def folded(weight: Tensor, bias: Tensor | None, norm: nn.Module) -> tuple[Tensor, Tensor]:
     """Return weight and bias of a 1x1 convolution with the norm behind it."""
-    bias = weight.new_zeros(weight.shape[0]) if bias is None else bias
     if not isinstance(norm, nn.BatchNorm2d):
-        return weight, bias
+        return weight, weight.new_zeros(weight.shape[0]) if bias is None else bias
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-    shift = norm.bias + (bias - norm.running_mean) * scale
-    return weight * scale.view(-1, 1, 1, 1), shift
+    wide = torch.promote_types(weight.dtype, torch.float32)  # so that halves are rounded once
+    scale = norm.weight.to(wide) * torch.rsqrt(norm.running_var.to(wide) + norm.eps)
+    mean = norm.running_mean if bias is None else norm.running_mean - bias
+    shift = norm.bias - mean * scale
+    return (weight * scale.view(-1, 1, 1, 1)).to(weight.dtype), shift.to(weight.dtype)
 
 
 def _widened(x: Tensor, channels: int) -> Tensor:

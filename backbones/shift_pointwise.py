@@ -12,7 +12,6 @@ from functools import cache
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from backbones.products import is_plain
 from backbones.shift import Pair, Shift
@@ -21,6 +20,8 @@ from backbones.shift_map import shifted
 
 _FEWEST = 128
 """Pixels of a map from which a product for each image is as fast as one convolution of all."""
+
+_FULL = {torch.float32, torch.float64}
 
 
 class ShiftedPointwise(nn.Module):
@@ -34,11 +35,8 @@ class ShiftedPointwise(nn.Module):
         bias: Whether there is one.
 
     Attributes:
-        weight: (O, C / groups, 1, 1).
-        bias: (O) or None.
+        conv: The convolution, of stride 1; other methods may put theirs in its place.
     """
-
-    bias: nn.Parameter | None
 
     def __init__(
         self,
@@ -51,57 +49,35 @@ class ShiftedPointwise(nn.Module):
     ) -> None:
         super().__init__()
         self.mixing = Mixing(shift, outputs, groups, stride)
-        self.weight = nn.Parameter(torch.empty(outputs, shift.channels // groups, 1, 1))
-        self.bias = nn.Parameter(torch.empty(outputs)) if bias else None
+        self.conv = nn.Conv2d(shift.channels, outputs, 1, groups=groups, bias=bias)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw the weight anew (He, fan out), set the bias to 0."""
-        nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
+        if self.conv.bias is not None:
+            nn.init.zeros_(self.conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, O, H', W'), sizes rounded up."""
-        return shifted_pointwise(x, self.weight, self.bias, self.mixing)
+        conv, mixing = self.conv, self.mixing
+        if type(conv) is nn.Conv2d:
+            if runs_on_triton(x):
+                from backbones.shift_triton import convolve
 
-    def absorb(self, scale: Tensor, shift: Tensor) -> None:
-        """Take up a norm that follows: the output becomes scale y + shift, (O) each."""
-        with torch.no_grad():
-            self.weight.mul_(scale.view(-1, 1, 1, 1))
-            bias = shift if self.bias is None else shift + scale * self.bias
-            self.bias = nn.Parameter(bias.to(self.weight.dtype).clone())
+                return convolve(x, conv.weight, conv.bias, mixing)
+            if is_quick_on_cpu(x, conv.weight) and not _suits_one_convolution(x, mixing):
+                return infer(x, conv.weight.flatten(1), conv.bias, mixing)
+        y: Tensor = conv(shifted(x, mixing.shift, stride=mixing.stride))
+        return y
 
     def extra_repr(self) -> str:
-        """Show the shape of the layer."""
-        mixing = self.mixing
+        """Show what is not the convolution's."""
+        shift = self.mixing.shift
         return (
-            f"{mixing.shift.channels}, {mixing.outputs}, groups={mixing.groups}, "
-            f"stride={mixing.stride}, distance={mixing.shift.distance}, "
-            f"directions={len(mixing.shift.directions)}, boundary={mixing.shift.boundary}"
+            f"stride={self.mixing.stride}, distance={shift.distance}, "
+            f"directions={len(shift.directions)}, boundary={shift.boundary}"
         )
-
-
-def shifted_pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, mixing: Mixing) -> Tensor:
-    """Translate and rotate channels, and convolve them by 1x1 in groups.
-
-    Args:
-        x: (N, C, H, W).
-        weight: (O, C / groups, 1, 1).
-        bias: (O) or none.
-        mixing: Shift, groups and stride.
-
-    Returns:
-        (N, O, H', W').
-    """
-    if runs_on_triton(x):
-        from backbones.shift_triton import convolve
-
-        return convolve(x, weight, bias, mixing)
-    if is_quick_on_cpu(x, weight) and not _suits_one_convolution(x, mixing):
-        return infer(x, weight.flatten(1), bias, mixing)
-    y = shifted(x, mixing.shift, stride=mixing.stride)
-    return functional.conv2d(y, weight, bias, groups=mixing.groups)
 
 
 def _suits_one_convolution(x: Tensor, mixing: Mixing) -> bool:
@@ -110,8 +86,12 @@ def _suits_one_convolution(x: Tensor, mixing: Mixing) -> bool:
 
 
 def is_quick_on_cpu(x: Tensor, weight: Tensor) -> bool:
-    """Whether maps are worked on in parts: on a CPU, with no gradient and no tracer."""
-    return is_plain(x) and x.dtype == weight.dtype and not torch.is_autocast_enabled("cpu")
+    """Whether maps are worked on in parts: on a CPU, with no gradient and no tracer.
+
+    Sums of parts in half precision would round more often than a convolution does.
+    """
+    fits = x.dtype == weight.dtype and x.dtype in _FULL and x.numel() > 0
+    return fits and is_plain(x) and not torch.is_autocast_enabled("cpu")
 
 
 def runs_on_triton(x: Tensor) -> bool:

@@ -25,12 +25,12 @@ from backbones.shift_map import memory_format
 _SMALLEST = 16
 """Side of the smallest tile that tensor cores multiply."""
 _PIXELS = 64
-_PROGRAMS = 256
+PROGRAMS = 256
 """Programs that the gradient of a weight is divided among, for one that is small."""
 
 
 @dataclass(frozen=True)
-class _Tiles:
+class Tiles:
     """Outputs, channels and pixels of a tile."""
 
     out: int
@@ -38,7 +38,8 @@ class _Tiles:
     pixels: int = _PIXELS
 
     @classmethod
-    def of(cls, mixing: Mixing) -> _Tiles:
+    def of(cls, mixing: Mixing) -> Tiles:
+        """Choose powers of two that hold a group, or a part of it."""
         sides = (mixing.outputs // mixing.groups, mixing.shift.channels // mixing.groups)
         out, channels = (max(_SMALLEST, min(64, triton.next_power_of_2(side))) for side in sides)
         return cls(out, min(channels, 32))
@@ -108,7 +109,7 @@ def forward(
         out: (N, O, H', W'), of any strides.
         relu: Whether negative numbers become zeros.
     """
-    tiles, pixels = _Tiles.of(mixing), out.shape[0] * out.shape[2] * out.shape[3]
+    tiles, pixels = Tiles.of(mixing), out.shape[0] * out.shape[2] * out.shape[3]
     rows = mixing.groups * triton.cdiv(mixing.outputs // mixing.groups, tiles.out)
     if pixels:
         with _on(x):
@@ -119,7 +120,7 @@ def forward(
                 out,
                 pixels,
                 *_sizes_and_strides(x, out),
-                **_constants(mixing, tiles),
+                **constants(mixing, tiles),
                 HAS_BIAS=bias is not None,
                 RELU=relu,
             )
@@ -135,7 +136,7 @@ def input_gradient(grad: Tensor, weight: Tensor, mixing: Mixing, *, like: Tensor
         like: The input.
     """
     found = torch.empty_like(like)
-    tiles, pixels = _Tiles.of(mixing), like.shape[0] * like.shape[2] * like.shape[3]
+    tiles, pixels = Tiles.of(mixing), like.shape[0] * like.shape[2] * like.shape[3]
     rows = mixing.groups * triton.cdiv(mixing.shift.channels // mixing.groups, tiles.channels)
     if pixels:
         with _on(grad):
@@ -145,7 +146,7 @@ def input_gradient(grad: Tensor, weight: Tensor, mixing: Mixing, *, like: Tensor
                 grad,
                 pixels,
                 *_sizes_and_strides(found, grad),
-                **_constants(mixing, tiles),
+                **constants(mixing, tiles),
             )
     return found
 
@@ -159,14 +160,14 @@ def weight_gradient(grad: Tensor, x: Tensor, mixing: Mixing, *, like: Tensor) ->
         mixing: Shift, groups and stride.
         like: The weight, (O, C / groups, 1, 1).
     """
-    tiles, pixels = _Tiles.of(mixing), grad.shape[0] * grad.shape[2] * grad.shape[3]
+    tiles, pixels = Tiles.of(mixing), grad.shape[0] * grad.shape[2] * grad.shape[3]
     if not pixels:
         return torch.zeros_like(like)
     found = torch.empty_like(like, memory_format=torch.contiguous_format)
     groups = mixing.groups
     rows = groups * triton.cdiv(mixing.outputs // groups, tiles.out)
     rows *= triton.cdiv(mixing.shift.channels // groups, tiles.channels)
-    wanted = max(1, _PROGRAMS // rows)
+    wanted = max(1, PROGRAMS // rows)
     splits = triton.next_power_of_2(min(wanted, triton.cdiv(pixels, 4 * tiles.pixels)))
     shares = rows * splits * tiles.out * tiles.channels if splits > 1 else 0
     with _on(grad):
@@ -178,7 +179,7 @@ def weight_gradient(grad: Tensor, x: Tensor, mixing: Mixing, *, like: Tensor) ->
             _drawn(x.device, rows),
             pixels,
             *_sizes_and_strides(x, grad),
-            **_constants(mixing, tiles),
+            **constants(mixing, tiles),
             SPLITS=splits,
         )
     return found
@@ -201,8 +202,8 @@ def _sizes_and_strides(x: Tensor, y: Tensor) -> tuple[int, ...]:
     return (*x.shape[2:], *y.shape[2:], *x.stride(), *y.stride())
 
 
-def _constants(mixing: Mixing, tiles: _Tiles) -> dict[str, Any]:
-    """Return what the kernels are compiled for."""
+def constants(mixing: Mixing, tiles: Tiles) -> dict[str, Any]:
+    """Return what the kernels are compiled for, by the names of their arguments."""
     shift = mixing.shift
     length = shift.channels // max(1, len(shift.directions))
     directions = shift.directions if length else ()

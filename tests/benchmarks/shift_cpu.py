@@ -3,9 +3,9 @@
 Three tables, one thread, without gradients: the channel shift alone (a ring whose pointer moves,
 with the few channels that it passes copied) over the channel shuffle with its copy; the channel
 shift and a 1x1 group convolution over the shuffle and the same convolution, of maps that lie as
-usual; and AddressNet's block over the same block with copies and a shuffle, and over ShuffleNet's
-(1x1 group, shuffle, depthwise 3x3, 1x1 group, sum), all with their norms folded. The runs take
-turns in one process; a ratio is that of the least CPU times, its interval the middle 95 % of 1000
+usual; and AddressNet's block, with a sum and with the shortcut shift, over the same block with a
+sum and a copy for each move of the map, all with their norms folded. The runs take turns in one
+process; a ratio is that of the least CPU times, its interval the middle 95 % of 1000
 resamplings of the turns.
 
 Usage: python tests/benchmarks/shift_cpu.py [--turns 200] [--only alone conv block]
@@ -22,14 +22,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from backbones.shift import Shift
 from backbones.shift_block import AddressBlock, folded
-from backbones.shift_inference import Mixing
 from backbones.shift_map import ChannelRing, address_shift
-from backbones.shift_pointwise import shifted_pointwise
+from backbones.shift_pointwise import ShiftedPointwise
 from backbones.shift_shape import Place, Variant, shapes
 
 Run = Callable[[], object]
@@ -93,23 +92,23 @@ def alone(case: Case) -> Mapping[str, Run]:
 def with_convolution(case: Case) -> Mapping[str, Run]:
     """Shuffle or shift, and convolve."""
     x = torch.randn(case.images, case.channels, case.side, case.side)
-    weight = torch.randn(case.outputs, case.channels // case.groups, 1, 1)
-    distance = case.channels // (2 * case.groups)
-    shift = Mixing(Shift(case.channels, distance), case.outputs, case.groups)
+    shift = Shift(case.channels, case.channels // (2 * case.groups))
+    layer = ShiftedPointwise(shift, case.outputs, groups=case.groups)
     return {
-        "shuffle": lambda: functional.conv2d(shuffle(x, case.groups), weight, groups=case.groups),
-        "shift": lambda: shifted_pointwise(x, weight, None, shift),
+        "shuffle": lambda: functional.conv2d(
+            shuffle(x, case.groups), layer.conv.weight, groups=case.groups
+        ),
+        "shift": partial(layer, x),
     }
 
 
 def block(case: Case) -> Mapping[str, Run]:
-    """The block of AddressNet, with copies and a shuffle in its place, and that of ShuffleNet."""
+    """The block of AddressNet, and the same with copies and a shuffle."""
     places = [Place(case.channels, case.outputs)]
     variants = [Variant(groups=case.groups, shortcut=shortcut) for shortcut in ("shift", "add")]
     shifting, adding = (AddressBlock(shapes(places, variant)[0]).eval() for variant in variants)
     x = torch.randn(case.images, case.channels, case.side, case.side)
     return {
-        "ShuffleNet": partial(_shufflenet(case), x),
         "copies": partial(_copying, adding, _folded(adding), x),
         "sum": partial(adding.fused(), x),
         "shift": partial(shifting.fused(), x),
@@ -117,7 +116,7 @@ def block(case: Case) -> Mapping[str, Run]:
 
 
 def _folded(block: AddressBlock) -> tuple[Tensor, ...]:
-    pairs = ((block.expand, block.expand_norm), (block.project, block.project_norm))
+    pairs = ((block.expand, block.expand_norm), (block.project.conv, block.project_norm))
     return tuple(
         each.detach() for conv, norm in pairs for each in folded(conv.weight, conv.bias, norm)
     )
@@ -130,28 +129,6 @@ def _copying(block: AddressBlock, weights: Sequence[Tensor], x: Tensor) -> Tenso
     wide = functional.conv2d(x, w1, b1, groups=groups).relu_()
     wide = shuffle(address_shift(wide, block.shape.shift.directions), groups)
     return (functional.conv2d(wide, w2, b2, groups=groups) + x).relu_()
-
-
-def _shufflenet(case: Case) -> nn.Module:
-    return _ShuffleNetUnit(case.outputs, case.groups).eval()
-
-
-class _ShuffleNetUnit(nn.Module):
-    """A unit of ShuffleNet of stride 1 (arXiv 1707.01083) whose norms are folded."""
-
-    def __init__(self, channels: int, groups: int) -> None:
-        super().__init__()
-        inner = channels // 4
-        self.groups = groups
-        self.first = nn.Conv2d(channels, inner, 1, groups=groups)
-        self.depthwise = nn.Conv2d(inner, inner, 3, padding=1, groups=inner)
-        self.last = nn.Conv2d(inner, channels, 1, groups=groups)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to its like."""
-        y = shuffle(self.first(x).relu_(), self.groups)
-        y = self.last(self.depthwise(y)).add_(x).relu_()
-        return y
 
 
 TABLES: Mapping[str, tuple[Sequence[Case], Callable[[Case], Mapping[str, Run]]]] = {

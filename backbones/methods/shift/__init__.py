@@ -96,6 +96,9 @@ def _check(sites: Sequence[Site], settings: Settings) -> None:
                 )
 
 
+_BOTTLENECKS = ("resnet50", "resnet101", "resnet152")
+"""Their blocks give four times the channels that they compute with: wide enough as they are."""
+
 METHOD = Method(
     title="AddressNet shift",
     arxiv="1809.08458",
@@ -105,4 +108,5 @@ METHOD = Method(
     settings=Settings,
     takes=takes,
     check=_check,
+    presets={network: {"expansion": 1.0} for network in _BOTTLENECKS},
 )
