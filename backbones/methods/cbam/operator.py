@@ -15,9 +15,12 @@ from torch.nn import functional
 from backbones.gate import ChannelGate, Gate, InPlaceGate
 from backbones.method import Replacements
 from backbones.methods.cbam import Settings
+from backbones.products import is_plain
 from backbones.sites import Site
 
 _AUTHORS_MOMENTUM = 0.01
+_FEW_CHANNELS = 32
+"""Channels below which a maximum over a channels-last map takes ten times its reading."""
 
 
 class PeakedExcitation(ChannelGate):
@@ -51,7 +54,8 @@ class PeakedExcitation(ChannelGate):
 
     def weigh(self, x: Tensor) -> Tensor:
         """Return what the channels are scaled by, (N, C, 1, 1) in 0..1."""
-        pooled = torch.cat((x.mean((2, 3)), x.amax((2, 3))))
+        seen = _by_plane(x)
+        pooled = torch.cat((seen.mean((2, 3)), seen.amax((2, 3))))
         from_mean, from_peak = self.logits(pooled).chunk(2)
         weight_NC: Tensor = self.gate(from_mean + from_peak)
         return weight_NC[:, :, None, None]
@@ -82,9 +86,10 @@ class SpatialGate(Gate):
 
     def weigh(self, x: Tensor) -> Tensor:
         """Return what the places are scaled by, (N, 1, H, W) in 0..1."""
-        planes = [x.amax(1, keepdim=True), x.mean(1, keepdim=True)]
-        seen = torch.cat(planes if self.is_authors else planes[::-1], dim=1)
-        weight_N1HW: Tensor = self.gate(self._normalise(self.conv(seen)))
+        seen = _by_plane(x)
+        planes = [seen.amax(1, keepdim=True), seen.mean(1, keepdim=True)]
+        pooled = torch.cat(planes if self.is_authors else planes[::-1], dim=1)
+        weight_N1HW: Tensor = self.gate(self._normalise(self.conv(pooled)))
         return weight_N1HW
 
     def _normalise(self, y_N1HW: Tensor) -> Tensor:
@@ -134,6 +139,11 @@ class BlockAttention(nn.Module):
         """Return both gates for inference, which overwrite the map that comes in."""
         gates = (self.channel, self.spatial)
         return nn.Sequential(*(InPlaceGate(gate) for gate in gates if gate is not None))
+
+
+def _by_plane(x: Tensor) -> Tensor:
+    """Lay a map out channel by channel where that is worth it."""
+    return x.contiguous() if x.shape[1] < _FEW_CHANNELS and is_plain(x) else x
 
 
 def hidden_channels(channels: int, settings: Settings) -> int:
