@@ -32,6 +32,8 @@ NETWORKS = (
     "efficientnet_b0",
     "mobilenetv2_050",
     "mobilenetv2_100",
+    "mobilenetv2_100_cifar",
+    "mobilenetv2_140",
     "mobilenetv3_large_100",
     "resnet18",
     "resnet20_cifar",
