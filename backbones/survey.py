@@ -29,19 +29,11 @@ from backbones import network as networks
 from backbones.errors import UnsupportedNetworkError
 from backbones.forward_trace import Call, trace
 from backbones.resolve import Resolved, resolve
-from backbones.sites import Pair, Role, Site, Slot
-from backbones.stages import (
-    Plan,
-    is_attention,
-    is_depthwise,
-    is_inside,
-    map_size,
-    map_stride,
-    on_pooled,
-)
+from backbones.roles import channels_of, in_shortcut, pair, role_of
+from backbones.sites import Role, Site, Slot
+from backbones.stages import Plan, is_inside, map_size, map_stride, on_pooled
 
 _AMPLE = 224  # pixels at which no map of a block is 1x1
-_SHORTCUT = {"downsample", "shortcut", "skip", "conv_skip", "identity"}
 _NORMS = (
     nn.modules.batchnorm._BatchNorm,
     nn.LayerNorm,
@@ -111,11 +103,6 @@ def _sized(site: Site, calls: Iterable[Call]) -> Site:
     return replace(site, in_size=in_size, out_size=out_size)
 
 
-def _in_shortcut(name: str, block: Call | None) -> bool:
-    inner = name[len(block.name) + 1 :] if block is not None else ""
-    return bool(_SHORTCUT & set(inner.split(".")))
-
-
 def _layer_site(call: Call, calls: Sequence[Call], plan: Plan) -> Site:
     stage, rank, block = plan.place(call)
     norm = _follower(call, calls, _NORMS)
@@ -124,11 +111,11 @@ def _layer_site(call: Call, calls: Sequence[Call], plan: Plan) -> Site:
     slots = {Slot.CONV} if _is_ordinary(module) else set()
     if norm is not None and slots:
         slots.add(Slot.CONV_NORM_ACT)
-    channels_in, channels_out = _channels(module)
+    channels_in, channels_out = channels_of(module)
     return Site(
         name=call.name,
         slots=frozenset(slots),
-        role=_role(call, plan, stage, block),
+        role=role_of(call, plan, stage=stage, block=block),
         stage=stage,
         block=rank,
         block_name=block.name if block is not None else "",
@@ -151,39 +138,12 @@ def _shape(module: nn.Module) -> dict[str, Any]:
     if not isinstance(module, nn.Conv2d):
         return {}
     return {
-        "kernel_size": _pair(module.kernel_size),
-        "stride": _pair(module.stride),
-        "padding": _pair(module.padding) if not isinstance(module.padding, str) else (0, 0),
-        "dilation": _pair(module.dilation),
+        "kernel_size": pair(module.kernel_size),
+        "stride": pair(module.stride),
+        "padding": pair(module.padding) if not isinstance(module.padding, str) else (0, 0),
+        "dilation": pair(module.dilation),
         "groups": module.groups,
     }
-
-
-def _role(call: Call, plan: Plan, stage: int, block: Call | None) -> Role:
-    module = call.module
-    if call.name == plan.last_linear and block is None:
-        return Role.CLASSIFIER
-    if stage < 0 or call.name == plan.first_layer:
-        return Role.STEM
-    if _in_shortcut(call.name, block):
-        return Role.SHORTCUT
-    if block is None and plan.stages and stage <= max(plan.stages):
-        return Role.DOWNSAMPLE
-    if block is not None and is_attention(call, block):
-        return Role.ATTENTION
-    if is_depthwise(module):
-        return Role.DEPTHWISE
-    if isinstance(module, nn.Conv2d) and _pair(module.kernel_size) != (1, 1):
-        return Role.SPATIAL
-    return _pointwise_role(module, inverted=block is not None and block.name in plan.depthwise)
-
-
-def _pointwise_role(module: nn.Module, *, inverted: bool) -> Role:
-    """Tell widening from narrowing, beside a depthwise convolution and in an MLP only."""
-    channels_in, channels_out = _channels(module)
-    if not (inverted or isinstance(module, nn.Linear)) or channels_in == channels_out:
-        return Role.POINTWISE
-    return Role.EXPAND if channels_out > channels_in else Role.PROJECT
 
 
 def _block_site(block: Call, plan: Plan) -> Site:
@@ -216,7 +176,7 @@ def _gate_site(block: Call, calls: Sequence[Call], plan: Plan) -> Site | None:
     """
     if len(block.out_shape) != 4:
         return None
-    inside = [c for c in calls if is_inside(c, block) and not _in_shortcut(c.name, block)]
+    inside = [c for c in calls if is_inside(c, block) and not in_shortcut(c.name, block)]
     ends = [c for c in inside if c.out_shape == block.out_shape]
     layers = [c.end for c in inside if isinstance(c.module, nn.Conv2d | nn.Linear)]
     last_layer = max(layers, default=0)
@@ -293,13 +253,6 @@ def _is_ordinary(module: nn.Module) -> bool:
     )
 
 
-def _channels(module: nn.Module) -> tuple[int, int]:
-    if isinstance(module, nn.Conv2d):
-        return module.in_channels, module.out_channels
-    assert isinstance(module, nn.Linear)
-    return module.in_features, module.out_features
-
-
 def _depth(shape: tuple[int, ...]) -> int:
     return shape[1] if len(shape) == 4 else (shape or (1,))[-1]
 
@@ -307,7 +260,3 @@ def _depth(shape: tuple[int, ...]) -> int:
 def _block_depth(block: Call | None) -> int:
     takes_one = block is not None and block.is_direct and len(block.inputs) == 1
     return _depth(block.in_shape) if block is not None and takes_one else 0
-
-
-def _pair(value: int | tuple[int, ...]) -> Pair:
-    return (value, value) if isinstance(value, int) else (value[0], value[-1])
