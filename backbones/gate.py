@@ -6,6 +6,7 @@ Shape suffixes: N images, C channels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from backbones.products import is_plain
 from backbones.sites import Site
 
 Kinds = tuple[type[nn.Module], ...]
+Products = list[tuple[Tensor, Tensor | None]]
+"""Matrices (inputs, outputs), each with what is added then."""
 
 _RANGES = 10
 _HALF_OPEN = 0.5
@@ -110,7 +113,8 @@ class ProductGate(nn.Module):
         for number, (matrix, shift) in enumerate(layers):
             self.register_buffer(f"matrix{number}", matrix.detach().contiguous())
             self.register_buffer(f"shift{number}", None if shift is None else shift.detach())
-        self.names = [(f"matrix{number}", f"shift{number}") for number in range(len(layers))]
+        self.products = len(layers)
+        self._ready: tuple[int, Products] = (0, [])
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate a map.
@@ -121,14 +125,34 @@ class ProductGate(nn.Module):
         Returns:
             (N, C, H, W), as the gate.
         """
-        value = x.mean((2, 3))
-        for number, names in enumerate(self.names):
-            matrix, shift = (self._buffers[name] for name in names)
-            assert matrix is not None
-            value = value.relu() if number else value
-            value = value @ matrix if shift is None else torch.addmm(shift, value, matrix)
-        weight_NC11 = value.sigmoid()[:, :, None, None]
-        return x.mul_(weight_NC11) if is_plain(x) else x * weight_NC11
+        is_own = is_plain(x)
+        # sums have no room in half precision
+        if is_own and x.dtype is torch.float32 and not torch.is_autocast_enabled("cpu"):
+            places = x.shape[2] * x.shape[3]
+            if self._ready[0] != places:
+                self._ready = (places, self._of_sums(places))
+            value, products = x.sum((2, 3)), self._ready[1]
+        else:
+            value, products = x.mean((2, 3)), self._of_sums(1)
+        for number, (matrix, shift) in enumerate(products):
+            value = value.relu_() if number else value
+            value = torch.mm(value, matrix) if shift is None else torch.addmm(shift, value, matrix)
+        weight_NC11 = value.sigmoid_()[:, :, None, None]
+        return x.mul_(weight_NC11) if is_own else x * weight_NC11
+
+    def _of_sums(self, places: int) -> Products:
+        """Return the products, the first for sums over so many places instead of means."""
+        found = []
+        for number in range(self.products):
+            matrix = self.get_buffer(f"matrix{number}")
+            by = matrix if number or places == 1 else matrix / places
+            found.append((by, self._buffers[f"shift{number}"]))
+        return found
+
+    def _apply(self, *arguments: Any, **named: Any) -> Self:
+        self._ready = (0, [])
+        moved = super()._apply(*arguments, **named)  # type: ignore[no-untyped-call]  # torch's gap
+        return cast("Self", moved)
 
 
 def channel_maps(

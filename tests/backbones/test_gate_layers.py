@@ -64,6 +64,36 @@ def test_fused_it_gives_the_same_in_the_map_that_it_is_given(gate: Gate) -> None
 
 
 @every
+def test_fused_it_serves_maps_of_any_size_and_moves_with_its_numbers(gate: Gate) -> None:
+    layer = gate.shaken().eval()
+    fused = fused_of(layer)
+    for size in ((5, 7), (3, 3), (5, 7)):
+        x = image_of(2, *size)
+        with torch.no_grad():
+            wanted = layer(x)
+            assert relative_error(fused(x), wanted) < 1e-6
+    layer, fused = layer.double(), fused.double()
+    with torch.no_grad():
+        for dtype in (torch.float64, torch.bfloat16):
+            x = image_of(2, 5, 7)
+            wanted = layer(x.double())
+            found = fused.to(dtype)(x.to(dtype))
+            assert found.dtype is dtype
+            assert relative_error(found, wanted) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@every
+def test_fused_sums_of_large_maps_have_room_under_autocast(gate: Gate, dtype: torch.dtype) -> None:
+    layer = gate.shaken().eval()
+    x = 4 + image_of(1, 160, 160)  # sums of 102,400, where half precision ends at 65,504
+    with torch.no_grad():
+        wanted = layer(x)
+        with torch.autocast("cpu", dtype):
+            assert relative_error(fused_of(layer)(x), wanted) < 5 * TOLERANCE[dtype]
+
+
+@every
 def test_fused_it_leaves_a_map_alone_whose_gradient_is_recorded(gate: Gate) -> None:
     layer = gate.shaken().eval()
     x = image_of(2, 5, 7).requires_grad_()
