@@ -16,8 +16,8 @@ _FEW_ROWS = 4
 """Rows up to which a product takes no longer than reading the large matrix."""
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Multiply by a transposed matrix, and add a bias.
+def linear(x: Tensor, weight: Tensor) -> Tensor:
+    """Multiply by a transposed matrix.
 
     Single-precision products on a CPU go to oneDNN, as convolutions do: the library behind
     `torch.matmul` has half its speed on processors of some makers, and a fraction of it for a few
@@ -26,23 +26,21 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Args:
         x: (rows, C).
         weight: (O, C).
-        bias: (O,).
 
     Returns:
         (rows, O), contiguous.
     """
     if not _is_for_onednn(x, weight):
-        return functional.linear(x, weight, bias)
+        return functional.linear(x, weight)
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
         recorded: Tensor = _Linear.apply(x, weight)
-        return recorded if bias is None else recorded + bias
+        return recorded
     if x.shape[0] <= _FEW_ROWS:
         # the usual library reads the large matrix faster, as long as it is the left one
-        few = (weight @ x.t()).t().contiguous()
-        return few if bias is None else few + bias
+        return (weight @ x.t()).t().contiguous()
     # rows at a distance would go to oneDNN's slow reference
     w = weight if weight.t().is_contiguous() else weight.contiguous()
-    y: Tensor = torch.ops.mkldnn._linear_pointwise(x.contiguous(), w, bias, "none", [], "")
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(x.contiguous(), w, None, "none", [], "")
     return y
 
 

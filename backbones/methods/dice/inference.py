@@ -14,13 +14,14 @@ Shape suffixes: N images, C channels, S side of the map (p or q), M = N S S pixe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from backbones.affine import affine_of
 from backbones.folded_conv import FoldedConv2d
+from backbones.post_op import takes_packed
 from backbones.products import is_plain
 
 if TYPE_CHECKING:
@@ -28,11 +29,29 @@ if TYPE_CHECKING:
 
 _KINDS = 3
 _TAPS = 3
-_LARGEST = 2**20
-"""Numbers (4 MiB in single precision) up to which maps of several images are laid out at once."""
+_LARGEST = 3 * 2**19
+"""Numbers (6 MiB in single precision) up to which maps of several images are laid out at once."""
 
 prelu = torch._prelu_kernel
 """PReLU with slopes of the shape that they are broadcast from, which saves small maps a reshape."""
+
+
+class Way(NamedTuple):
+    """How units compute in a pass.
+
+    Attributes:
+        workspace: Numbers for the layouts of a map; one unit after the other writes there, so that
+            the memory is at hand.
+        packed: Whether convolutions use their kernels as oneDNN lays them out.
+    """
+
+    workspace: Tensor
+    packed: bool
+
+    @classmethod
+    def of(cls, x: Tensor, numbers: int) -> Way:
+        """Choose for as many images as `x` has, which take so many numbers each."""
+        return cls(x.new_empty(len(x) * numbers), takes_packed(x, x))
 
 
 class FusedDice(nn.Module):
@@ -68,8 +87,8 @@ class FusedDice(nn.Module):
             general: Tensor = self.general(x)
             return general
         few = parts(x, self.numbers)
-        workspace = x.new_empty(len(few[0]) * self.numbers)
-        return torch.cat([self.of_padded(padded(part), workspace) for part in few])
+        way = Way.of(few[0], self.numbers)
+        return joined([self.of_padded(padded(part), way) for part in few])
 
     @property
     def numbers(self) -> int:
@@ -86,13 +105,13 @@ class FusedDice(nn.Module):
             and size == (self.side, self.side)
         )
 
-    def of_padded(self, rows: Tensor, workspace: Tensor) -> Tensor:
+    def of_padded(self, rows: Tensor, way: Way) -> Tensor:
         """Compute the unit for pixels with one more before them and one behind.
 
         Args:
             rows: (1 + M + 1, C), contiguous. What the two more pixels hold does not count, but it
                 is finite.
-            workspace: (numbers,) or more for each image; what it holds is lost.
+            way: With a workspace of `numbers` or more for each image.
 
         Returns:
             (N, O, S, S), channels-last.
@@ -100,7 +119,7 @@ class FusedDice(nn.Module):
         side, c = self.side, self.channels
         row, image = side * c, side * side * c
         images = (rows.shape[0] - 2) // side**2
-        kinds = prelu(self._convolve(rows, workspace, images), self.slopes)
+        kinds = prelu(self._convolve(rows, way, images), self.slopes)
         size, (by_p, by_q) = (images, side, side, c), (_KINDS * row, c)
         of_depth = kinds.as_strided(size, (_KINDS * image, by_p, by_q, 1), 0)
         # the only kind for which p is the column
@@ -110,10 +129,11 @@ class FusedDice(nn.Module):
         z.addcmul_(of_rows, self.share_of_rows).addcmul_(of_columns, self.share_of_columns)
         z = prelu(z, self.local_slopes)
         gate = z.view(images, -1, c).sum(1).mm(self.squeeze).relu_().mm(self.excite).sigmoid_()
-        y = prelu(self.project(z.permute(0, 3, 1, 2)), self.project_slopes)
+        y = self.project.run(z.permute(0, 3, 1, 2), packed=way.packed)
+        y = prelu(y, self.project_slopes)
         return y.mul_(gate.view(images, -1, 1, 1))
 
-    def _convolve(self, rows: Tensor, workspace: Tensor, images: int) -> Tensor:
+    def _convolve(self, rows: Tensor, way: Way, images: int) -> Tensor:
         """Return (N, 3 S C, 1, S), channels-last: all kinds for every q and c, at every p."""
         side, c = self.side, self.channels
         row, image = side * c, side * side * c
@@ -128,10 +148,11 @@ class FusedDice(nn.Module):
         into = (_TAPS * side * channels, side * channels, channels, c, 1)
         for kind, (strides, begin) in enumerate(ways):
             seen = rows.as_strided(size, strides, begin)
-            workspace.as_strided(size, into, kind * row).copy_(seen)
-        laid_out = workspace.as_strided((images, channels, _TAPS, side), (into[0], 1, *into[1:3]))
-        y: Tensor = self.windows(laid_out)
-        return y
+            way.workspace.as_strided(size, into, kind * row).copy_(seen)
+        size4 = (images, channels, _TAPS, side)
+        laid_out = way.workspace.as_strided(size4, (into[0], 1, *into[1:3]))
+        y = self.windows.run(laid_out, packed=way.packed)
+        return y.contiguous(memory_format=torch.channels_last)
 
 
 def parts(x: Tensor, numbers: int) -> Sequence[Tensor]:
@@ -142,6 +163,11 @@ def parts(x: Tensor, numbers: int) -> Sequence[Tensor]:
         numbers: That an image takes.
     """
     return torch.split(x, max(1, _LARGEST // numbers))
+
+
+def joined(maps: Sequence[Tensor]) -> Tensor:
+    """Put the maps of parts together."""
+    return maps[0] if len(maps) == 1 else torch.cat(list(maps))
 
 
 def padded(x: Tensor) -> Tensor:
@@ -183,7 +209,7 @@ class FusedStem(nn.Module):
             whole: Tensor = self.pool(self.act(self.conv(x)))
             return whole
         numbers = max(1, x[:1, 0].numel() // 4 * self.conv.out_channels)
-        return torch.cat([self.pool(self.act(self.conv(part))) for part in parts(x, numbers)])
+        return joined([self.pool(self.act(self.conv(part))) for part in parts(x, numbers)])
 
 
 def folded(layer: ConvNormPReLU) -> FoldedConv2d:

@@ -16,16 +16,18 @@ import torch
 from torch import Tensor, nn
 
 from backbones.folded_conv import FoldedConv2d
+from backbones.folded_linear import FoldedLinear
 from backbones.methods.dice.inference import (
     FusedDice,
+    Way,
     folded,
+    joined,
     padded,
     parts,
     prelu,
     room,
     slopes,
 )
-from backbones.products import linear
 
 if TYPE_CHECKING:
     from backbones.methods.dice.stage import Block, Stage, StridedBlock
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
 
 Place = tuple[int, int]
 """Which of the pieces that blocks made holds a channel, and where."""
-Slice = tuple[int, int, int]
-"""Of which piece, its first channel, and how many channels from there on."""
+Run = tuple[int, int, int]
+"""Channels side by side that go one way: of which piece, the first, and how many."""
 
 
 class FusedStage(nn.Module):
@@ -50,36 +52,46 @@ class FusedStage(nn.Module):
         strided, *blocks = stage
         self.strided = _FusedStridedBlock(cast("StridedBlock", strided))
         self.blocks = nn.ModuleList()
-        half = self.strided.channels
+        half = self.strided.unit.channels
         places = _dealt([(piece, channel) for piece in (0, 1) for channel in range(half)])
+        taken: list[list[Run]] = []
         for piece, block in enumerate(cast("list[Block]", blocks), start=2):
-            made = _FusedBlock(block, places[block.passed :])
+            runs, order = _runs(places[block.passed :])
+            taken.append(runs)
+            made = _FusedBlock(block, order)
             self.blocks.append(made)
             new = [(piece, channel) for channel in range(made.unit.channels)]
             places = _dealt([*places[: block.passed], *new])
-        self.gathered = _Gathered(places)
-        self.channels = len(places)
+        runs, order = _runs(places)
+        self.register_buffer("order", torch.tensor(order).argsort())
+        # each channel goes one way only: a piece is cut once, and its cuts are what blocks take
+        self.cuts, self.taken = _cuts([*taken, runs])
+        units = [self.strided.unit, *(cast("_FusedBlock", each).unit for each in self.blocks)]
+        self.numbers = max(unit.numbers for unit in units)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, O, H', W')."""
-        unit = self.strided.unit
         size = (-(-x.shape[2] // 2), -(-x.shape[3] // 2))
-        units = [unit, *(cast("_FusedBlock", block).unit for block in self.blocks)]
-        if not unit.takes(x, size):
+        if not self.strided.unit.takes(x, size):
             general: Tensor = self.general(x)
             return general
-        numbers = max(each.numbers for each in units)
-        few = parts(x, numbers)
-        workspace = x.new_empty(len(few[0]) * numbers)
-        return torch.cat([self._part(part, workspace) for part in few])
+        few = parts(x, self.numbers)
+        way = Way.of(few[0], self.numbers)
+        return joined([self._part(part, way) for part in few])
 
-    def _part(self, x: Tensor, workspace: Tensor) -> Tensor:
-        pieces: list[Tensor] = self.strided(x, workspace)
-        for block in self.blocks:
-            pieces.append(block(pieces, workspace))
-        rows: Tensor = self.gathered(pieces)
+    def _part(self, x: Tensor, way: Way) -> Tensor:
+        cut: list[Tensor] = []
+        lengths = iter(self.cuts)
+        for piece in self.strided(x, way):
+            cut.extend(piece.split(next(lengths), 1))
+        *taken, last = self.taken
+        for block, indices in zip(self.blocks, taken, strict=True):
+            piece = block([cut[index] for index in indices], way)
+            cut.extend(piece.split(next(lengths), 1))
+        rows = torch.cat([cut[index] for index in last], dim=1)
+        rows = rows.index_select(1, cast("Tensor", self.order))
         side = self.strided.unit.side
-        return rows.view(x.shape[0], side, side, self.channels).permute(0, 3, 1, 2)
+        return rows.view(x.shape[0], side, side, -1).permute(0, 3, 1, 2)
 
 
 class _Pointwise(nn.Module):
@@ -89,14 +101,17 @@ class _Pointwise(nn.Module):
         super().__init__()
         conv = folded(layer)
         weight = conv.weight[:, :, 0, 0]
-        weight = weight.contiguous() if order is None else weight[:, list(order)]
-        self.weight = nn.Parameter(weight, requires_grad=False)
-        self.bias = conv.bias
+        with torch.device("meta"):
+            linear = nn.Linear(*weight.shape[::-1])
+        columns = slice(None) if order is None else list(order)
+        linear.weight = nn.Parameter(weight[:, columns].contiguous(), requires_grad=False)
+        linear.bias = cast("nn.Parameter", conv.bias)
+        self.linear = FoldedLinear(linear)
         self.slopes = slopes(layer).flatten()
 
     def forward(self, rows: Tensor) -> Tensor:
         """Map (M, C) to (M, O)."""
-        y: Tensor = prelu(linear(rows, self.weight, self.bias), self.slopes)
+        y: Tensor = prelu(self.linear.forward(rows), self.slopes)
         return y
 
 
@@ -110,47 +125,27 @@ class _FusedStridedBlock(nn.Module):
         self.pool = _mean_of_windows(depthwise.conv)
         self.unit = FusedDice(cast("Dice", block.right[1]))
         self.right = _Pointwise(cast("ConvNormPReLU", block.right[2]))
-        self.channels = self.unit.channels
 
-    def forward(self, x: Tensor, workspace: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, way: Way) -> list[Tensor]:
         """Map (N, C, H, W) to both halves of the output, (M, C) each."""
         x = x.contiguous(memory_format=torch.channels_last)
-        left = prelu(self.depthwise(x), self.slopes)
-        right = self.unit.of_padded(padded(self.pool(x)), workspace)
+        left = prelu(self.depthwise.run(x, packed=way.packed), self.slopes)
+        right = self.unit.of_padded(padded(self.pool.run(x, packed=way.packed)), way)
         return [self.left(_rows(left)), self.right(_rows(right))]
 
 
 class _FusedBlock(nn.Module):
-    def __init__(self, block: Block, taken: Sequence[Place]) -> None:
+    def __init__(self, block: Block, order: Sequence[int]) -> None:
         super().__init__()
         pointwise, unit = block.right
-        self.slices, order = _slices(taken)
         self.pointwise = _Pointwise(cast("ConvNormPReLU", pointwise), order=order)
         self.unit = FusedDice(cast("Dice", unit))
 
-    def forward(self, pieces: Sequence[Tensor], workspace: Tensor) -> Tensor:
-        """Map what was made before, (M, C) each, to (M, O)."""
-        rows = room(pieces[0], len(pieces[0]), channels=self.pointwise.weight.shape[1])
-        torch.cat(_taken(pieces, self.slices), dim=1, out=rows[1:-1])
-        return _rows(self.unit.of_padded(self.pointwise(rows), workspace))
-
-
-class _Gathered(nn.Module):
-    """All channels in their order."""
-
-    def __init__(self, places: Sequence[Place]) -> None:
-        super().__init__()
-        self.slices, order = _slices(places)
-        self.register_buffer("order", torch.tensor(order).argsort())
-
-    def forward(self, pieces: Sequence[Tensor]) -> Tensor:
-        """Map what was made, (M, C) each, to (M, O)."""
-        taken = torch.cat(_taken(pieces, self.slices), dim=1)
-        return taken.index_select(1, cast("Tensor", self.order))
-
-
-def _taken(pieces: Sequence[Tensor], slices: Sequence[Slice]) -> list[Tensor]:
-    return [pieces[piece].narrow(1, begin, length) for piece, begin, length in slices]
+    def forward(self, taken: Sequence[Tensor], way: Way) -> Tensor:
+        """Map channels that were made before, (M, C) together, to (M, O)."""
+        rows = room(taken[0], len(taken[0]), channels=self.pointwise.linear.in_features)
+        torch.cat(list(taken), dim=1, out=rows[1:-1])
+        return _rows(self.unit.of_padded(self.pointwise(rows), way))
 
 
 def _rows(x: Tensor) -> Tensor:
@@ -163,12 +158,11 @@ def _dealt(places: Sequence[Place]) -> list[Place]:
     return [place for pair in zip(places[:half], places[half:], strict=True) for place in pair]
 
 
-def _slices(places: Sequence[Place]) -> tuple[list[Slice], list[int]]:
+def _runs(places: Sequence[Place]) -> tuple[list[Run], list[int]]:
     """Find channels that lie side by side.
 
     Returns:
-        The runs, and of the channels in this order which of the given
-        ones they are.
+        The runs, and of the channels in this order which of the given ones they are.
     """
     order = sorted(range(len(places)), key=lambda index: places[index])
     ordered = [places[index] for index in order]
@@ -180,6 +174,19 @@ def _slices(places: Sequence[Place]) -> tuple[list[Slice], list[int]]:
     ends = [*cuts, len(ordered)]
     runs = [(*ordered[begin], end - begin) for begin, end in zip([0, *cuts], ends, strict=True)]
     return runs, order
+
+
+def _cuts(taken: Sequence[Sequence[Run]]) -> tuple[list[list[int]], list[list[int]]]:
+    """Number all runs by where they lie.
+
+    Returns:
+        The lengths of the runs of each piece, and for each of `taken` the numbers of its runs.
+    """
+    every = sorted(run for runs in taken for run in runs)
+    number = {run: index for index, run in enumerate(every)}
+    pieces = range(every[-1][0] + 1)
+    lengths = [[length for of, _, length in every if of == piece] for piece in pieces]
+    return lengths, [[number[run] for run in runs] for runs in taken]
 
 
 def _mean_of_windows(like: nn.Conv2d) -> FoldedConv2d:
