@@ -16,16 +16,17 @@ from torch.nn import functional
 
 from backbones.shift import Shift
 from backbones.shift_inference import (
-    Mixing,
     Part,
-    accumulate,
+    Product,
     by_channel,
     images_at_a_time,
     parts,
     start,
 )
+from backbones.shift_mixing import Mixing
 from backbones.shift_pointwise import ShiftedPointwise, is_quick_on_cpu, runs_on_triton
 from backbones.shift_shape import BlockShape
+from backbones.shift_widening import Widening
 from backbones.shift_window import slide
 
 
@@ -93,7 +94,8 @@ class AddressBlock(nn.Module):
         """Apply the block in evaluation mode; only what the second convolution makes is written."""
         shape, shortcut = self.shape, self._pooled(x)
         if shape.shortcut == "add":
-            y = x.new_empty(x.shape[0], shape.fresh, *self.project.mixing.size(x))
+            size = self.project.mixing.size(x.shape[2], x.shape[3])
+            y = x.new_empty(x.shape[0], shape.fresh, *size)
             self._write(x, y, residual=shortcut)
             return y
         y, fresh = slide(shortcut, keep=self._keep, fresh=shape.fresh, ahead=shape.ahead)
@@ -131,19 +133,15 @@ def _write_by_parts(
 ) -> None:
     """Make the wide map of some images at a time, in memory that a cache holds."""
     w1, b1, w2, b2 = weights
-    groups, wide = mixing.groups, mixing.shift.channels
-    w1_GOC = w1.view(groups, wide // groups, -1)
-    count = min(x.shape[0], images_at_a_time(x, wide))
-    room = x.new_empty(wide * count * x.shape[2] * x.shape[3])
-    for part in parts(x.shape[0], max(1, count)):
-        x_CN = by_channel(x[part])
-        positions = x_CN[0].numel()
-        wide_GOP = room[: wide * positions].view(groups, -1, positions)
-        x_GCP = x_CN.flatten(1).view(groups, -1, positions)
-        torch.baddbmm(b1.view(groups, -1, 1), w1_GOC, x_GCP, out=wide_GOP).relu_()
+    size = mixing.size(x.shape[2], x.shape[3])
+    count = min(x.shape[0], images_at_a_time(mixing.shift.channels, size))
+    widen = Widening(w1.flatten(1), b1, mixing, like=x, images=count)
+    product = Product(w2.flatten(1), widen.rest, widen.size)
+    for part in parts(x.shape[0], count):
+        wide = widen(by_channel(x[part]))
         with Part(y[part]) as target:
             start(target, b2, None if residual is None else residual[part].transpose(0, 1))
-            accumulate(target, wide_GOP.view(wide, *x_CN.shape[1:]), w2.flatten(1), mixing)
+            product.add_to(target, wide)
             target.relu_()
 
 

@@ -9,176 +9,148 @@ cache holds. Shape suffixes: G groups, O outputs, C channels, P positions (image
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from backbones.shift import STILL, Pair, Piece, Shift
+from backbones.shift import STILL, Pair, Piece
 from backbones.shift_map import fill, memory_format, overlap
+from backbones.shift_mixing import Mixing
 
-PART = 2**18
-"""Numbers of a map (1 MiB in single precision) that are worked on at a time."""
+PART = 2**19
+"""Numbers of a map (2 MiB in single precision) that are worked on at a time."""
+
+
+def images_at_a_time(channels: int, size: Pair) -> int:
+    """Return how many images of so many channels a cache holds, at least one."""
+    return max(1, PART // max(1, channels * size[0] * size[1]))
+
+
+class Product:
+    """A shifted point-wise convolution, laid out for many parts of a map.
+
+    Args:
+        weight: (O, C / G).
+        mixing: What to do.
+        size: Height and width of the map.
+    """
+
+    def __init__(self, weight: Tensor, mixing: Mixing, size: Pair) -> None:
+        self._mixing = mixing
+        self._is_even = mixing.even is not None and bool(mixing.shift.directions)
+        pieces = mixing.pieces
+        if not mixing.translates_after:
+            self._weights = weight.view(mixing.groups, -1, weight.shape[1])
+        elif mixing.even is not None and self._is_even:
+            pieces = mixing.even
+            self._weights = _in_order(weight, mixing)
+        else:
+            self._weights = weight
+        self._moves = [_Move.of(piece, mixing, size) for piece in pieces]
+
+    def add_to(self, y: Tensor, x: Tensor) -> None:
+        """Add the convolution of a part of the map to what is there.
+
+        Args:
+            y: (O, N, H', W'), with images, rows and columns dense.
+            x: (C, N, H, W), likewise.
+        """
+        if not self._mixing.translates_after:
+            self._translate_first(y, x)
+        elif self._is_even:
+            self._multiply_at_once(y, x)
+        else:
+            self._multiply_runs(y, x)
+
+    def _translate_first(self, y: Tensor, x: Tensor) -> None:
+        moved = x.new_empty(x.shape[0], *y.shape[1:])
+        for piece in self._mixing.shift.pieces:
+            fill(
+                moved.narrow(0, piece.target, piece.length),
+                x.narrow(0, piece.source, piece.length),
+                offset=piece.offset,
+                stride=self._mixing.stride,
+                boundary=self._mixing.shift.boundary,
+            )
+        groups, positions = self._mixing.groups, y[0].numel()
+        y_GOP, moved_GCP = (each.flatten(1).view(groups, -1, positions) for each in (y, moved))
+        y_GOP.baddbmm_(self._weights, moved_GCP)
+
+    def _multiply_at_once(self, y: Tensor, x: Tensor) -> None:
+        """Multiply all pieces in the order in which they lie, and translate what comes out."""
+        count, rows, _ = self._weights.shape
+        z = torch.bmm(self._weights, x.flatten(1).view(count, -1, x[0].numel()))
+        for move, part in zip(self._moves, z.view(count, rows, *y.shape[1:]).unbind(), strict=True):
+            move.add(y, part)
+
+    def _multiply_runs(self, y: Tensor, x: Tensor) -> None:
+        for piece, move in zip(self._mixing.pieces, self._moves, strict=True):
+            weights = _weights_of(self._weights, piece, self._mixing)
+            x_CP = x.narrow(0, piece.source, piece.length).flatten(1)
+            if piece.offset == STILL:
+                y.narrow(0, move.first, move.rows).flatten(1).addmm_(weights, x_CP)
+            else:
+                move.add(y, torch.mm(weights, x_CP).view(-1, *y.shape[1:]))
 
 
 @dataclass(frozen=True)
-class Mixing:
-    """What a shifted point-wise convolution does with a map, apart from its numbers.
+class _Move:
+    """Where the product of a piece is added.
 
     Attributes:
-        shift: What happens to the channels before the product.
-        outputs: Channels that come out.
-        groups: Of the convolution.
-        stride: Vertical and horizontal.
-        pieces: The runs of channels, each within one group.
-        runs: The same, groups that lie together as one.
-        even: The same in the order of their source, where each is as long as the others.
-        only_rotates: Whether no channel is translated and no pixel left out.
+        first: First output.
+        rows: Number of outputs.
+        away: How far on in memory it reads, where it wraps.
+        cuts: Axis, where it is added along it, where it reads, and how long; where it does not.
     """
 
-    shift: Shift
-    outputs: int
-    groups: int = 1
-    stride: Pair = (1, 1)
-    pieces: tuple[Piece, ...] = field(init=False, repr=False, compare=False)
-    runs: tuple[Piece, ...] = field(init=False, repr=False, compare=False)
-    even: tuple[Piece, ...] | None = field(init=False, repr=False, compare=False)
-    only_rotates: bool = field(init=False, repr=False, compare=False)
+    first: int
+    rows: int
+    away: int = 0
+    cuts: tuple[tuple[int, int, int, int], ...] = ()
 
-    def __post_init__(self) -> None:
-        """Cut once."""
-        pieces = self.shift.cut(self.groups)
-        is_even = len({piece.length for piece in pieces}) == 1
-        ordered = tuple(sorted(pieces, key=lambda piece: piece.source))
-        still = all(piece.offset == STILL for piece in pieces)
-        found = {
-            "pieces": pieces,
-            "runs": _joined(pieces, self.shift.channels // self.groups),
-            "even": ordered if is_even else None,
-            "only_rotates": still and self.stride == (1, 1),
-        }
-        for name, value in found.items():
-            object.__setattr__(self, name, value)
-
-    @property
-    def translates_after(self) -> bool:
-        """Whether translating what comes out moves fewer channels than what goes in."""
-        moving = [piece for piece in self.pieces if piece.offset != STILL]
-        out = len(moving) * self.outputs // self.groups
-        return self.stride == (1, 1) and out <= sum(piece.length for piece in moving)
-
-    def size(self, x: Tensor) -> Pair:
-        """Return the height and width of what comes out."""
-        height, width = x.shape[-2:]
-        return -(-height // self.stride[0]), -(-width // self.stride[1])
-
-    def weights_of(self, weight: Tensor, piece: Piece) -> Tensor:
-        """Return the (O / G, length) part of a weight, (O, C / G), that multiplies a piece."""
-        group, column = divmod(piece.target, weight.shape[1])
-        rows = self.outputs // self.groups
-        return weight[group * rows : (group + 1) * rows, column : column + piece.length]
-
-
-def _joined(pieces: Sequence[Piece], width: int) -> tuple[Piece, ...]:
-    """Join whole groups that move in one direction and lie together."""
-    runs: list[Piece] = []
-    for piece in pieces:
-        last = runs[-1] if runs else None
-        if (
-            last is not None
-            and last.length % width == 0 == piece.length % width
-            and (last.source + last.length, last.offset) == (piece.source, piece.offset)
-        ):
-            runs[-1] = replace(last, length=last.length + piece.length)
-        else:
-            runs.append(piece)
-    return tuple(runs)
-
-
-def images_at_a_time(x: Tensor, channels: int) -> int:
-    """Return how many images of so many channels a cache holds, at least one."""
-    return max(1, PART // max(1, channels * x.shape[-2] * x.shape[-1]))
-
-
-def accumulate(y: Tensor, x: Tensor, weight: Tensor, mixing: Mixing) -> None:
-    """Add a shifted point-wise convolution to a map.
-
-    Args:
-        y: (O, N, H', W'), with images, rows and columns dense; changed in place.
-        x: (C, N, H, W), likewise.
-        weight: (O, C / G).
-        mixing: What to do.
-    """
-    if not mixing.translates_after:
-        _translate_first(y, x, weight, mixing)
-    elif mixing.even is not None and mixing.shift.directions:
-        _multiply_at_once(y, x, weight, mixing)
-    else:
-        _multiply_runs(y, x, weight, mixing)
-
-
-def _translate_first(y: Tensor, x: Tensor, weight: Tensor, mixing: Mixing) -> None:
-    moved = x.new_empty(x.shape[0], *y.shape[1:])
-    for piece in mixing.shift.pieces:
-        fill(
-            moved.narrow(0, piece.target, piece.length),
-            x.narrow(0, piece.source, piece.length),
-            offset=piece.offset,
-            stride=mixing.stride,
-            boundary=mixing.shift.boundary,
+    @classmethod
+    def of(cls, piece: Piece, mixing: Mixing, size: Pair) -> _Move:
+        rows = mixing.outputs // mixing.groups
+        first = piece.target // (mixing.shift.channels // mixing.groups) * rows
+        if mixing.shift.boundary == "wrap":
+            dy, dx = piece.offset
+            return cls(first, rows, away=(dy * size[1] + dx) % (size[0] * size[1]))
+        inside, read = overlap(size, size, offset=piece.offset, stride=(1, 1))
+        cuts = tuple(
+            (axis, inside[axis].start, read[axis].start, inside[axis].stop - inside[axis].start)
+            for axis in (-2, -1)
+            if inside[axis] != slice(0, size[axis])
         )
-    groups = mixing.groups
-    y_GOP = y.view(groups, -1, y[0].numel())
-    y_GOP.baddbmm_(weight.view(groups, -1, weight.shape[1]), moved.view(groups, -1, y[0].numel()))
+        return cls(first, rows, cuts=cuts)
+
+    def add(self, y: Tensor, z: Tensor) -> None:
+        """Add z[i + dy, j + dx] to y[i, j]."""
+        y = y.narrow(0, self.first, self.rows)
+        if self.away:
+            y, z = y.flatten(-2), z.flatten(-2)
+            rest = y.shape[-1] - self.away
+            y.narrow(-1, rest, self.away).add_(z.narrow(-1, 0, self.away))
+            y, z = y.narrow(-1, 0, rest), z.narrow(-1, self.away, rest)
+        for axis, start, read, length in self.cuts:
+            y, z = y.narrow(axis, start, length), z.narrow(axis, read, length)
+        y.add_(z)
 
 
-def _multiply_at_once(y: Tensor, x: Tensor, weight: Tensor, mixing: Mixing) -> None:
-    """Multiply all pieces in the order in which they lie, and translate what comes out."""
-    assert mixing.even is not None
-    count, rows = len(mixing.even), mixing.outputs // mixing.groups
-    # in the order of the groups, which begins `first` pieces after that of the map
-    first = mixing.pieces[0].source // mixing.pieces[0].length
-    by_group = weight.view(mixing.groups, rows, count // mixing.groups, -1).transpose(1, 2)
-    weights = torch.roll(by_group.reshape(count, rows, -1), first, dims=0)
-    z = torch.bmm(weights, x.view(count, -1, x[0].numel()))
-    for piece, part in zip(mixing.even, z.view(count, rows, *y.shape[1:]).unbind(), strict=True):
-        _add_translated(_group(y, piece, mixing), part, piece=piece, shift=mixing.shift)
+def _in_order(weight: Tensor, mixing: Mixing) -> Tensor:
+    """Return the weight of each piece in the order in which pieces lie in the map."""
+    # in the order of the groups, which begins some pieces after that of the map
+    first, length = mixing.pieces[0].source, mixing.pieces[0].length
+    by_group = weight.view(mixing.groups, -1, weight.shape[1] // length, length).transpose(1, 2)
+    return torch.roll(by_group.flatten(0, 1), first // length, dims=0)
 
 
-def _multiply_runs(y: Tensor, x: Tensor, weight: Tensor, mixing: Mixing) -> None:
-    for piece in mixing.pieces:
-        target, weights = _group(y, piece, mixing), mixing.weights_of(weight, piece)
-        x_CP = x.narrow(0, piece.source, piece.length).flatten(1)
-        if piece.offset == STILL:
-            target.flatten(1).addmm_(weights, x_CP)
-        else:
-            part = torch.mm(weights, x_CP).view(-1, *y.shape[1:])
-            _add_translated(target, part, piece=piece, shift=mixing.shift)
-
-
-def _group(y: Tensor, piece: Piece, mixing: Mixing) -> Tensor:
+def _weights_of(weight: Tensor, piece: Piece, mixing: Mixing) -> Tensor:
+    """Return the (O / G, length) part of a weight, (O, C / G), that multiplies a piece."""
+    group, column = divmod(piece.target, weight.shape[1])
     rows = mixing.outputs // mixing.groups
-    group = piece.target // (mixing.shift.channels // mixing.groups)
-    return y.narrow(0, group * rows, rows)
-
-
-def _add_translated(y: Tensor, z: Tensor, *, piece: Piece, shift: Shift) -> None:
-    """Add z[i + dy, j + dx] to y[i, j]."""
-    if shift.boundary == "wrap":
-        positions = y.shape[-2] * y.shape[-1]
-        away = (piece.offset[0] * y.shape[-1] + piece.offset[1]) % max(1, positions)
-        y_P, z_P = y.flatten(-2), z.flatten(-2)
-        y_P[..., : positions - away].add_(z_P[..., away:])
-        y_P[..., positions - away :].add_(z_P[..., :away])
-        return
-    size = (y.shape[-2], y.shape[-1])
-    inside, read = overlap(size, size, offset=piece.offset, stride=(1, 1))
-    for axis, side in zip((-2, -1), size, strict=True):
-        length = inside[axis].stop - inside[axis].start
-        if length < side:
-            y = y.narrow(axis, inside[axis].start, length)
-            z = z.narrow(axis, read[axis].start, length)
-    y.add_(z)
+    return weight[group * rows : (group + 1) * rows, column : column + piece.length]
 
 
 def infer(x: Tensor, weight: Tensor, bias: Tensor | None, mixing: Mixing) -> Tensor:
@@ -193,7 +165,7 @@ def infer(x: Tensor, weight: Tensor, bias: Tensor | None, mixing: Mixing) -> Ten
     Returns:
         (N, O, H', W') in the memory format of `x`.
     """
-    shape = (x.shape[0], mixing.outputs, *mixing.size(x))
+    shape = (x.shape[0], mixing.outputs, *mixing.size(x.shape[2], x.shape[3]))
     y = torch.empty(shape, dtype=x.dtype, memory_format=memory_format(x))
     if mixing.only_rotates:
         y_NOP, x_NCP = y.flatten(2), x.flatten(2)
@@ -202,10 +174,11 @@ def infer(x: Tensor, weight: Tensor, bias: Tensor | None, mixing: Mixing) -> Ten
         else:
             _rotate(y_NOP, x_NCP, weight, bias, mixing=mixing)
         return y
-    for part in parts(x.shape[0], images_at_a_time(x, x.shape[1])):
+    product = Product(weight, mixing, (x.shape[2], x.shape[3]))
+    for part in parts(x.shape[0], images_at_a_time(x.shape[1], (x.shape[2], x.shape[3]))):
         with Part(y[part]) as target:
             start(target, bias)
-            accumulate(target, by_channel(x[part]), weight, mixing)
+            product.add_to(target, by_channel(x[part]))
     return y
 
 
@@ -216,10 +189,9 @@ def _rotate(
     rows, width = mixing.outputs // mixing.groups, weight.shape[1]
     for piece in mixing.pieces:
         first, column = piece.target // width * rows, piece.target % width
-        weights = weight[first : first + rows, column : column + piece.length]
         _multiply(
             y_NOP.narrow(1, first, rows),
-            weights.expand(x_NCP.shape[0], -1, -1),
+            _weights_of(weight, piece, mixing).expand(x_NCP.shape[0], -1, -1),
             x_NCP.narrow(1, piece.source, piece.length),
             bias=None if bias is None else bias.narrow(0, first, rows).view(1, rows, 1),
             adds=column > 0,

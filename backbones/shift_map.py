@@ -136,7 +136,7 @@ def fill(target: Tensor, source: Tensor, *, offset: Pair, stride: Pair, boundary
         target.copy_(rolled(source, offset)[..., :: stride[0], :: stride[1]])
         return
     inside, read = overlap(_size(source), _size(target), offset=offset, stride=stride)
-    for rows, columns in _border(inside, _size(target)):
+    for rows, columns in border(inside, _size(target)):
         target[..., rows, columns].zero_()
     target[..., inside[0], inside[1]].copy_(source[..., read[0], read[1]])
 
@@ -191,8 +191,8 @@ def _line(source: int, target: int, away: int, step: int) -> tuple[slice, slice]
     return slice(first, last), slice(begin, (last - 1) * step + away + 1, step)
 
 
-def _border(inside: Slices, size: Pair) -> Iterator[Slices]:
-    """Yield what lies outside: whole rows above and below, and the sides between them."""
+def border(inside: Slices, size: Pair) -> Iterator[Slices]:
+    """Yield what lies outside of a part of a map: rows above and below, the sides between them."""
     rows, columns = inside
     everything = slice(None)
     outside = (

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from backbones.products import is_plain
 from backbones.shift import Pair, Shift
-from backbones.shift_inference import Mixing, infer
+from backbones.shift_inference import infer
 from backbones.shift_map import shifted
+from backbones.shift_mixing import Mixing
 
 _FEWEST = 128
 """Pixels of a map from which a product for each image is as fast as one convolution of all."""

@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from backbones.shift import STILL
-from backbones.shift_inference import Mixing
 from backbones.shift_kernels import forward_kernel, input_kernel, weight_kernel
 from backbones.shift_map import memory_format
+from backbones.shift_mixing import Mixing
 
 _SMALLEST = 16
 """Side of the smallest tile that tensor cores multiply."""
@@ -228,7 +228,7 @@ def constants(mixing: Mixing, tiles: Tiles) -> dict[str, Any]:
 
 
 def _room(x: Tensor, mixing: Mixing) -> Tensor:
-    shape = (x.shape[0], mixing.outputs, *mixing.size(x))
+    shape = (x.shape[0], mixing.outputs, *mixing.size(x.shape[2], x.shape[3]))
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format(x))
 
 

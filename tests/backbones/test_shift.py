@@ -14,8 +14,8 @@ from torch.export import Dim, export
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from backbones.shift import DIRECTIONS, Shift
-from backbones.shift_inference import Mixing
 from backbones.shift_map import ChannelRing, address_shift, channel_shift, shifted
+from backbones.shift_mixing import Mixing
 from backbones.shift_pointwise import ShiftedPointwise
 from backbones.shift_window import shortcut_shift, slide
 from tests.backbones import reference_shift

@@ -143,8 +143,8 @@ def test_a_block_makes_the_wide_map_once_and_copies_it_never() -> None:
     with torch.no_grad(), allocations() as sizes:
         block(x)
     wide = 96 * 16 * 16
-    assert sorted(sizes)[-1] == wide
     assert sum(size >= wide // 2 for size in sizes) == 1
+    assert max(sizes) < 1.1 * wide
 
 
 @pytest.mark.parametrize("shortcut", ["shift", "add"])
