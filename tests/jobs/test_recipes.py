@@ -44,6 +44,8 @@ PAPERS = {
 HASHES = {
     "cifar_200": "11037dad3b453ca8",
     "cifar_quick": "bad0091d0a33c5aa",
+    "dicenet_120": "4a7b291a5455c9e7",
+    "dicenet_120_light": "1190a076eaecce6b",
     "digits_quick": "dff0b302991d2132",
     "eca_100": "81af08d5effe3ba6",
     "kw_adv300": "af6dc0b1c94174db",

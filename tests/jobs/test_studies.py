@@ -28,6 +28,7 @@ PAPERS = {
     *("hetconv-cifar10-vgg16", "ghost-cifar10-vgg16", "ghost-cifar10-resnet56"),
     *("antnet-imagenet", "antnet-cifar100"),
     *("addressnet-cifar100", "addressnet-cifar10", "addressnet-imagenet"),
+    *("dicenet-120e", "dicenet-light-120e"),
 }
 
 COUNTS = {
