@@ -29,6 +29,7 @@ _WANTED = "features_wanted"
 _TOGETHER, _NUMBERED = "Like ones together", "By number"
 _ACROSS, _TILE_PX = 16, 72
 _PAIRS, _PAIRED_ACROSS, _PAIRED_PX, _PAIRS_WIDTH_PX = 12, 6, 94, 650
+_NOTHING = "\u2013"
 _CONFIG = {"displaylogo": False, "displayModeBar": "hover"}
 _STILL = {"displayModeBar": False}
 
@@ -156,14 +157,16 @@ def _choose_image(network: Opened, maps: FeatureMaps) -> int:
 def _draw_figures(scene: Scene) -> None:
     maps, alike, measure = scene.maps, scene.alike, scene.measure
     height, width = maps.size
-    figures = {"Maps": f"{maps.channels} of {height} {TIMES} {width}"}
-    if alike.repeated_pct is not None and alike.mean_nearest is not None:
-        figures["Repeated"] = f"{alike.repeated_pct:.1f} %"
-        figures["Mean nearest"] = f"{alike.mean_nearest:.3f}"
-    figures["Dead"] = str(maps.channels - alike.living)
+    repeated, nearest = alike.repeated_pct, alike.mean_nearest
+    figures = {
+        "Maps": f"{maps.channels} of {height} {TIMES} {width}",
+        "Repeated": _NOTHING if repeated is None else f"{repeated:.1f} %",
+        "Mean nearest": _NOTHING if nearest is None else f"{nearest:.3f}",
+        "Dead": str(maps.channels - alike.living),
+    }
     for column, (name, text) in zip(st.columns(len(figures)), figures.items(), strict=True):
         column.metric(name, text, border=True)
-    if alike.repeated_pct is None:
+    if repeated is None:
         st.info(
             "Fewer than two maps vary, so there is nothing to compare. Where maps have a single "
             "position, more images or an earlier stage help.",

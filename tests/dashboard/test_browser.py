@@ -95,7 +95,9 @@ def first_table(page: Page) -> Locator:
 
 def choose(page: Page, label: str, option: str) -> None:
     """Choose an option of a filter."""
-    page.get_by_role("combobox", name=label).click()
+    field = page.get_by_role("combobox", name=label)
+    field.scroll_into_view_if_needed()  # else the click scrolls, and that closes the list
+    field.click()
     page.get_by_role("option", name=option, exact=True).click()
     settle(page)
 
@@ -234,12 +236,11 @@ def test_a_run_shows_its_maps_and_how_alike_they_are(
     page: Page, site: str, runs: list[Run]
 ) -> None:
     _open_features(page, site, runs)
-    _show(page, "Show maps")
+    _show_maps(page)
     expect(page.get_by_text("raw weights · over 16 images")).to_be_visible()
     expect(_metric(page, "Maps")).to_have_text(f"64 of 8 {TIMES} 8")
     expect(_metric(page, "Repeated")).to_have_text(re.compile(r"^\d+\.\d %$"))
     square, pairs, maps = (_heat_maps(page).nth(index) for index in range(3))
-    expect(_heat_maps(page)).to_have_count(3)
     expect(square.locator(".xtitle")).to_have_text("channels, like ones side by side")
     expect(pairs.locator(".annotation")).to_have_count(24)
     expect(pairs.locator(".annotation").nth(1)).to_have_text(re.compile(r"^\d+ \(-?[01]\.\d{3}\)$"))
@@ -255,7 +256,7 @@ def test_a_stage_is_chosen_and_its_channels_are_paged(
     page: Page, site: str, runs: list[Run]
 ) -> None:
     _open_features(page, site, runs)
-    _show(page, "Show maps")
+    _show_maps(page)
     _press(page, "By number")
     choose(page, "Stage", "2")
     choose(page, "Block", "0 (layer3.0)")
@@ -278,7 +279,7 @@ def test_maps_of_a_single_position_are_said_to_tell_nothing(
     _press(page, "Own images")
     expect(page.get_by_role("button", name="Show maps")).to_be_disabled()
     page.locator("input[type=file]").set_input_files(image)
-    _show(page, "Show maps")
+    _show_maps(page)
     expect(page.get_by_text(f"raw weights · {image.name}")).to_be_visible()
     choose(page, "Stage", "3")
     expect(_metric(page, "Maps")).to_have_text(f"512 of 1 {TIMES} 1")
@@ -359,6 +360,12 @@ def _open_features(page: Page, site: str, runs: list[Run]) -> None:
     run = next(run for run in runs if run.backbone == plain and run.kind == "classify")
     visit(page, f"{site}/run?run={run.id}")
     expect(page.get_by_role("heading", name="Feature maps")).to_be_visible()
+
+
+def _show_maps(page: Page) -> None:
+    """Ask for the maps and wait for all three plots: a field that is used before is drawn anew."""
+    _show(page, "Show maps")
+    expect(_heat_maps(page)).to_have_count(3)
 
 
 def _metric(page: Page, name: str) -> Locator:
