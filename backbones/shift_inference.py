@@ -165,17 +165,18 @@ def infer(x: Tensor, weight: Tensor, bias: Tensor | None, mixing: Mixing) -> Ten
     Returns:
         (N, O, H', W') in the memory format of `x`.
     """
-    shape = (x.shape[0], mixing.outputs, *mixing.size(x.shape[2], x.shape[3]))
+    images, _, height, width = x.shape
+    shape = (images, mixing.outputs, *mixing.size(height, width))
     y = torch.empty(shape, dtype=x.dtype, memory_format=memory_format(x))
     if mixing.only_rotates:
         y_NOP, x_NCP = y.flatten(2), x.flatten(2)
-        if x.shape[0] == 1:
+        if images == 1:
             _rotate_one(y_NOP[0], x_NCP[0], weight, bias, mixing=mixing)
         else:
             _rotate(y_NOP, x_NCP, weight, bias, mixing=mixing)
         return y
-    product = Product(weight, mixing, (x.shape[2], x.shape[3]))
-    for part in parts(x.shape[0], images_at_a_time(x.shape[1], (x.shape[2], x.shape[3]))):
+    product = Product(weight, mixing, (height, width))
+    for part in parts(images, images_at_a_time(x.shape[1], (height, width))):
         with Part(y[part]) as target:
             start(target, bias)
             product.add_to(target, by_channel(x[part]))

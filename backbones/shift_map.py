@@ -226,8 +226,9 @@ def _moved(x: Tensor, piece: Piece, boundary: Boundary, stride: Pair) -> Tensor:
 
 def memory_format(x: Tensor) -> torch.memory_format:
     """Return the layout in which a map is given back that is made from `x`."""
-    is_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    return torch.channels_last if is_last else torch.contiguous_format
+    if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
+        return torch.contiguous_format
+    return torch.channels_last
 
 
 def _size(x: Tensor) -> Pair:

@@ -98,7 +98,7 @@ def is_quick_on_cpu(x: Tensor, weight: Tensor) -> bool:
 def runs_on_triton(x: Tensor) -> bool:
     """Whether the Triton kernels compute it: a map on a GPU they have numbers for, not traced."""
     return (
-        x.device.type == "cuda"
+        x.is_cuda
         and x.dtype in {torch.float32, torch.float16, torch.bfloat16}
         and not torch.compiler.is_compiling()
         and not torch._C._is_tracing()

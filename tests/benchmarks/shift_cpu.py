@@ -95,9 +95,7 @@ def with_convolution(case: Case) -> Mapping[str, Run]:
     shift = Shift(case.channels, case.channels // (2 * case.groups))
     layer = ShiftedPointwise(shift, case.outputs, groups=case.groups)
     return {
-        "shuffle": lambda: functional.conv2d(
-            shuffle(x, case.groups), layer.conv.weight, groups=case.groups
-        ),
+        "shuffle": lambda: layer.conv(shuffle(x, case.groups)),
         "shift": partial(layer, x),
     }
 
