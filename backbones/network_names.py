@@ -118,7 +118,6 @@ def convnext_original(network: nn.Module) -> Rename:
 
 _IN_DICENET = {
     "stem": "level1",
-    "left": "left_layer",
     "conv": "cbr.0",
     "norm": "cbr.1",
     "act": "cbr.2",
@@ -136,6 +135,13 @@ _IN_DICENET = {
     **{f"stage{stage}": f"level{stage + 2}" for stage in (1, 2, 3)},
 }
 
+_BRANCHES_OF_DICENET = {
+    "first left": ("left_layer", "depthwise", "pointwise"),
+    "first right": ("right_layer", "pool", "unit", "pointwise"),
+    "other right": ("layer_right", "pointwise", "unit"),
+}
+"""Branches of a stage's first block and of others: released name, and layers in their order."""
+
 
 def dicenet_original(network: nn.Module) -> Rename:
     """DiCENet as its authors have it: stages are levels from 3 on, layers of a kind numbered."""
@@ -143,8 +149,12 @@ def dicenet_original(network: nn.Module) -> Rename:
 
     def rename(path: str) -> str:
         words = path.split(".")
-        # a block that strides has its branches the other way round
-        right = "right_layer" if words[1:2] == ["0"] else "layer_right"
-        return ".".join(_IN_DICENET.get(word, right if word == "right" else word) for word in words)
+        if words[2:3] in (["left"], ["right"]):
+            # a block that strides has its branches the other way round, and one layer more in each
+            branch = f"{'first' if words[1] == '0' else 'other'} {words[2]}"
+            name, *layers = _BRANCHES_OF_DICENET[branch]
+            words[2] = name
+            words[3:4] = (str(layers.index(layer)) for layer in words[3:4])
+        return ".".join(_IN_DICENET.get(word, word) for word in words)
 
     return rename

@@ -42,7 +42,7 @@ def test_counts_are_those_of_the_authors_code(width: str) -> None:
 
 def test_kernels_of_rows_and_columns_follow_the_image_size() -> None:
     small, usual = (build(SMALLEST, image_size=size, device="meta") for size in (96, 224))
-    path = "stage2.3.right.1.width_conv.weight"
+    path = "stage2.3.right.unit.width_conv.weight"
     assert (small.get_parameter(path).shape[0], usual.get_parameter(path).shape[0]) == (6, 14)
 
 
@@ -82,6 +82,12 @@ def test_dropout_is_larger_in_wide_networks() -> None:
     assert rates == [0.1, 0.2]
 
 
+def test_stages_and_blocks_are_those_of_the_table() -> None:
+    blocks = [site for site in sites("dicenet_1_0") if site.kind == "block"]
+    assert [site.name for site in blocks if site.block == 0] == [f"stage{n}.0" for n in (1, 2, 3)]
+    assert [site.stage for site in blocks] == [0] * 4 + [1] * 8 + [2] * 4
+
+
 def test_the_classifier_and_the_stem_are_told_from_the_rest() -> None:
     roles = {site.name: site.role for site in sites(SMALLEST)}
     assert roles["classifier"] is Role.CLASSIFIER
@@ -96,12 +102,12 @@ def test_released_tensors_reach_the_layers_that_they_are_of(width: str) -> None:
     assert fit.source == "the names of sacmehta/EdgeNets"
     pairs = {
         "stem.conv.weight": "level1.cbr.0.weight",
-        "stage1.0.left.1.act.weight": "level3.0.left_layer.1.cbr.2.weight",
-        "stage1.0.right.1.height_conv.weight": "level3.0.right_layer.1.conv_height.weight",
-        "stage2.4.right.1.width_conv.weight": "level4.4.layer_right.1.conv_width.weight",
-        "stage2.4.right.1.local.act.weight": "level4.4.layer_right.1.weight_avg_layer.cbr.2.weight",
-        "stage3.1.right.1.branch_norm.bias": "level5.1.layer_right.1.br_act.br.0.bias",
-        "stage3.3.right.1.excite.weight": "level5.3.layer_right.1.linear_comb_layer.3.weight",
+        "stage1.0.left.pointwise.act.weight": "level3.0.left_layer.1.cbr.2.weight",
+        "stage1.0.right.unit.height_conv.weight": "level3.0.right_layer.1.conv_height.weight",
+        "stage2.4.right.unit.width_conv.weight": "level4.4.layer_right.1.conv_width.weight",
+        "stage2.4.right.unit.squeeze.weight": "level4.4.layer_right.1.linear_comb_layer.1.weight",
+        "stage3.1.right.unit.branch_norm.bias": "level5.1.layer_right.1.br_act.br.0.bias",
+        "stage3.3.right.unit.excite.weight": "level5.3.layer_right.1.linear_comb_layer.3.weight",
         "hidden.weight": "classifier.0.weight",
         "classifier.weight": "classifier.2.weight",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
 
 import torch
@@ -39,14 +40,14 @@ class StridedBlock(nn.Module):
 
     def __init__(self, channels: int, *, size: Size) -> None:
         super().__init__()
-        self.left = nn.Sequential(
-            ConvNormPReLU(channels, channels, kernel=3, stride=2, groups=channels),
-            ConvNormPReLU(channels, channels, kernel=1),
+        self.left = _named(
+            depthwise=ConvNormPReLU(channels, channels, kernel=3, stride=2, groups=channels),
+            pointwise=ConvNormPReLU(channels, channels, kernel=1),
         )
-        self.right = nn.Sequential(
-            nn.AvgPool2d(3, stride=2, padding=1),
-            Dice(channels, channels, size=size),
-            ConvNormPReLU(channels, channels, kernel=1),
+        self.right = _named(
+            pool=nn.AvgPool2d(3, stride=2, padding=1),
+            unit=Dice(channels, channels, size=size),
+            pointwise=ConvNormPReLU(channels, channels, kernel=1),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -67,8 +68,9 @@ class Block(nn.Module):
         super().__init__()
         self.passed = round(channels / 2)
         made = out_channels - self.passed
-        self.right = nn.Sequential(
-            ConvNormPReLU(channels - self.passed, made, kernel=1), Dice(made, made, size=size)
+        self.right = _named(
+            pointwise=ConvNormPReLU(channels - self.passed, made, kernel=1),
+            unit=Dice(made, made, size=size),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -87,6 +89,11 @@ class Stage(nn.Sequential):
         """Return a form for inference (see `FusedStage`), or this one where maps are not square."""
         strided = self[0]
         assert isinstance(strided, StridedBlock)
-        unit = strided.right[1]
+        unit = strided.right.get_submodule("unit")
         assert isinstance(unit, Dice)
         return FusedStage(self) if unit.size[0] == unit.size[1] else self
+
+
+def _named(**layers: nn.Module) -> nn.Sequential:
+    """Return layers in a row; a number as a name would say that each of them is a block."""
+    return nn.Sequential(OrderedDict(layers))

@@ -123,8 +123,9 @@ class _FusedStridedBlock(nn.Module):
         self.slopes = slopes(depthwise)
         self.left = _Pointwise(pointwise)
         self.pool = _mean_of_windows(depthwise.conv)
-        self.unit = FusedDice(cast("Dice", block.right[1]))
-        self.right = _Pointwise(cast("ConvNormPReLU", block.right[2]))
+        _, unit, last = block.right
+        self.unit = FusedDice(cast("Dice", unit))
+        self.right = _Pointwise(cast("ConvNormPReLU", last))
 
     def forward(self, x: Tensor, way: Way) -> list[Tensor]:
         """Map (N, C, H, W) to both halves of the output, (M, C) each."""
