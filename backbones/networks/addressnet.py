@@ -13,8 +13,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from backbones.shift_block import AddressBlock
-from backbones.shift_shape import Place, Variant, shapes
+from backbones.shift.block import AddressBlock
+from backbones.shift.shape import Place, Variant, shapes
 
 IMAGE_SIZE = 32
 WIDTHS = (16, 32, 64)

@@ -11,8 +11,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from backbones.shift_block import AddressBlock
-from backbones.shift_shape import Place, Variant, shapes
+from backbones.shift.block import AddressBlock
+from backbones.shift.shape import Place, Variant, shapes
 
 STEM = 32
 WIDTHS = (64, 128, 256, 512)

@@ -12,7 +12,7 @@ from backbones.build import build
 from backbones.cost import cost
 from backbones.describe import describe
 from backbones.fusion import fuse
-from backbones.shift_block import AddressBlock
+from backbones.shift.block import AddressBlock
 from backbones.sites import Slot, sites
 from tests.backbones.closeness import TOLERANCE, relative_error
 from tests.backbones.small_sites import shake

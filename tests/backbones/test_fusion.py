@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from backbones.build import build
-from backbones.folded_conv import FoldedConv2d
-from backbones.folded_linear import FoldedLinear
 from backbones.fusion import fuse
+from backbones.fusion.conv import FoldedConv2d
+from backbones.fusion.linear import FoldedLinear
 from tests.backbones.closeness import TOLERANCE, relative_error
 
 SIDE = 40
@@ -230,6 +230,27 @@ class _Shared(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.norm(self.second(x))
         return out
+
+
+class _Rows(nn.Module):
+    """A row that is called, and one that is gone through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+        self.walked = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.called(x)
+        for layer in self.walked:
+            x = layer(x)
+        return x
+
+
+def test_a_row_of_which_one_layer_is_left_is_that_layer() -> None:
+    fused = assert_equal(settled(_Rows()), image(side=8))
+    assert isinstance(fused.get_submodule("called"), FoldedConv2d)
+    assert isinstance(fused.get_submodule("walked"), nn.Sequential)
 
 
 def test_a_layer_with_two_names_is_left_alone() -> None:

@@ -14,10 +14,10 @@ from torch.export import Dim, export
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from backbones.shift import DIRECTIONS, Shift
-from backbones.shift_map import ChannelRing, address_shift, channel_shift, shifted
-from backbones.shift_mixing import Mixing
-from backbones.shift_pointwise import ShiftedPointwise
-from backbones.shift_window import shortcut_shift, slide
+from backbones.shift.map import ChannelRing, address_shift, channel_shift, shifted
+from backbones.shift.mixing import Mixing
+from backbones.shift.pointwise import ShiftedPointwise
+from backbones.shift.window import shortcut_shift, slide
 from tests.backbones import reference_shift
 from tests.backbones.closeness import TOLERANCE, assert_equals_reference, relative_error
 
@@ -143,7 +143,7 @@ def test_forward_and_gradients_are_the_references(
 def test_without_gradients_it_is_the_reference_in_parts_of_any_size(
     mixing: Mixing, part: int, bias: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backbones.shift_inference.PART", part)
+    monkeypatch.setattr("backbones.shift.inference.PART", part)
     layer = layer_of(mixing, bias=bias)
     state = {name: value.double() for name, value in layer.state_dict().items()}
     for size, images in itertools.product((SIZES[0], SIZES[3], (12, 11)), (1, 3)):

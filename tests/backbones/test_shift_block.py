@@ -20,8 +20,8 @@ from backbones.fusion import fuse
 from backbones.methods.shift import Settings
 from backbones.resolve import resolve
 from backbones.selection import select
-from backbones.shift_block import AddressBlock
-from backbones.shift_shape import BlockShape, Place, Variant, shapes
+from backbones.shift.block import AddressBlock
+from backbones.shift.shape import BlockShape, Place, Variant, shapes
 from backbones.sites import sites
 from tests.backbones import reference_shift
 from tests.backbones.closeness import TOLERANCE, assert_equals_reference, relative_error
@@ -94,7 +94,7 @@ def test_without_gradients_it_is_the_reference(
     run = block if form == "usual" else block.fused()
     state = {name: value.double() for name, value in block.state_dict().items()}
     for part, images, size in itertools.product((500, 2**18), (1, 4), ((5, 4), (1, 1))):
-        monkeypatch.setattr("backbones.shift_inference.PART", part)
+        monkeypatch.setattr("backbones.shift.inference.PART", part)
         x = torch.randn(images, shape.place.channels, *size)
         with torch.no_grad():
             wanted = reference(x.double(), state, shape, training=False)

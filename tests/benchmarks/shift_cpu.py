@@ -26,10 +26,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from backbones.shift import Shift
-from backbones.shift_block import AddressBlock, folded
-from backbones.shift_map import ChannelRing, address_shift
-from backbones.shift_pointwise import ShiftedPointwise
-from backbones.shift_shape import Place, Variant, shapes
+from backbones.shift.block import AddressBlock, folded
+from backbones.shift.map import ChannelRing, address_shift
+from backbones.shift.pointwise import ShiftedPointwise
+from backbones.shift.shape import Place, Variant, shapes
 
 Run = Callable[[], object]
 

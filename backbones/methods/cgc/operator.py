@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backbones.affine import scaled, shifted
+from backbones.fusion.affine import scaled, shifted
 from backbones.method import MethodSettings, Replacements
 from backbones.methods.cgc import interaction_width, latent_width
 from backbones.per_image import convolve_in_parts, shape_text

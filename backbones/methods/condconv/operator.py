@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from backbones.affine import scaled, shifted
+from backbones.fusion.affine import scaled, shifted
 from backbones.method import Replacements
 from backbones.methods.condconv import Settings
 from backbones.per_image import Mixing, convolve_in_parts, shape_text

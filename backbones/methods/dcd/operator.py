@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backbones.folded_conv import FoldedConv2d
+from backbones.fusion.conv import FoldedConv2d
 from backbones.method import Replacements
 from backbones.methods.dcd import (
     Settings,

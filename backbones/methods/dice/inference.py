@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from backbones.affine import affine_of
-from backbones.folded_conv import FoldedConv2d
-from backbones.post_op import takes_packed
+from backbones.fusion.affine import affine_of
+from backbones.fusion.conv import FoldedConv2d
+from backbones.fusion.post_op import takes_packed
 from backbones.products import is_plain
 
 if TYPE_CHECKING:

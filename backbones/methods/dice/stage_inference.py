@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
-from backbones.folded_conv import FoldedConv2d
-from backbones.folded_linear import FoldedLinear
+from backbones.fusion.conv import FoldedConv2d
+from backbones.fusion.linear import FoldedLinear
 from backbones.methods.dice.inference import (
     FusedDice,
     Way,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from backbones.folded_conv import FoldedConv2d, FoldedSum
+from backbones.fusion.conv import FoldedConv2d, FoldedSum
 from backbones.initialisation import draw_as_one
 from backbones.method import Replacements
 from backbones.methods.gwc_pwc import Settings

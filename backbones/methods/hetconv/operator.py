@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backbones.folded_conv import FoldedConv2d, FoldedSum
+from backbones.fusion.conv import FoldedConv2d, FoldedSum
 from backbones.initialisation import draw_as_one
 from backbones.method import Replacements
 from backbones.methods.hetconv import Settings

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backbones.affine import scaled, shifted
+from backbones.fusion.affine import scaled, shifted
 from backbones.method import Replacements
 from backbones.methods.octconv import Settings, low_channels
 from backbones.sites import Pair, Site

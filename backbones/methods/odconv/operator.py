@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backbones.affine import scaled, shifted
+from backbones.fusion.affine import scaled, shifted
 from backbones.method import Replacements
 from backbones.methods.odconv import Settings
 from backbones.methods.odconv.attention import Attention, Gates

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from backbones.errors import SettingError
 from backbones.method import Method, MethodSettings
-from backbones.shift_shape import Place, Variant
+from backbones.shift.shape import Place, Variant
 from backbones.sites import Site, Slot
 
 

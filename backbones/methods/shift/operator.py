@@ -1,4 +1,4 @@
-"""Where AddressNet's blocks (`shift_block.AddressBlock`, arXiv 1809.08458) go."""
+"""Where AddressNet's blocks (`shift.block.AddressBlock`, arXiv 1809.08458) go."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from backbones.method import Replacements
 from backbones.methods.shift import Settings, place_of, variant_of
-from backbones.shift_block import AddressBlock
-from backbones.shift_shape import shapes
+from backbones.shift.block import AddressBlock
+from backbones.shift.shape import shapes
 from backbones.sites import Site
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backbones.folded_conv import FoldedConv2d
+from backbones.fusion.conv import FoldedConv2d
 from backbones.products import is_plain
 
 _PART = 2**18

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backbones.affine import affine_of
-from backbones.folded_conv import FoldedConv2d
+from backbones.fusion.affine import affine_of
+from backbones.fusion.conv import FoldedConv2d
 from backbones.method import Replacements
 from backbones.methods.spconv import Settings, representative_channels
 from backbones.methods.spconv.inference import FusedSplitConv

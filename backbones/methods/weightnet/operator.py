@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backbones.affine import scaled, shifted
+from backbones.fusion.affine import scaled, shifted
 from backbones.method import Replacements
 from backbones.methods.weightnet import Settings, parts, reduced_channels, reduced_width
 from backbones.per_image import convolve_in_parts, shape_text

@@ -61,6 +61,12 @@ def followers(
     return found
 
 
+def called(network: nn.Module, *, image_size: int, kind: type[nn.Module]) -> list[str]:
+    """Return the paths of modules of exactly this type that one pass calls, outer ones first."""
+    trace = _trace(network, image_size, lambda module: type(module) is kind)
+    return [path for path in trace.modules if trace.calls[path] == 1]
+
+
 class _Trace(TorchFunctionMode):
     """Counts the uses of every tensor and holds them alive, so that no identity comes twice."""
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from backbones.shift import STILL, Pair, Piece
-from backbones.shift_map import fill, memory_format, overlap
-from backbones.shift_mixing import Mixing
+from backbones.shift.map import fill, memory_format, overlap
+from backbones.shift.mixing import Mixing
 
 PART = 2**19
 """Numbers of a map (2 MiB in single precision) that are worked on at a time."""

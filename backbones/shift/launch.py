@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from backbones.shift import STILL
-from backbones.shift_kernels import forward_kernel, input_kernel, weight_kernel
-from backbones.shift_map import memory_format
-from backbones.shift_mixing import Mixing
+from backbones.shift.kernels import forward_kernel, input_kernel, weight_kernel
+from backbones.shift.map import memory_format
+from backbones.shift.mixing import Mixing
 
 _SMALLEST = 16
 """Side of the smallest tile that tensor cores multiply."""

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from backbones.shift import DIRECTIONS, Shift
-from backbones.shift_block import AddressBlock
-from backbones.shift_map import shifted
-from backbones.shift_mixing import Mixing
-from backbones.shift_pointwise import ShiftedPointwise, runs_on_triton
-from backbones.shift_shape import Place, Variant, shapes
+from backbones.shift.block import AddressBlock
+from backbones.shift.map import shifted
+from backbones.shift.mixing import Mixing
+from backbones.shift.pointwise import ShiftedPointwise, runs_on_triton
+from backbones.shift.shape import Place, Variant, shapes
 from tests.backbones.closeness import TOLERANCE, relative_error
 from tests.backbones.small_sites import shake
 
@@ -94,16 +94,16 @@ def test_they_compile_for_a_gpu_that_is_not_there(
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from backbones import shift_kernels, shift_triton
+    from backbones.shift import kernels, launch
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     mixing, _ = CASES[name]
-    constants = shift_triton.constants(mixing, shift_triton.Tiles.of(mixing))
+    constants = launch.constants(mixing, launch.Tiles.of(mixing))
     options = {"enable_fp_fusion": constants.pop("enable_fp_fusion")}
     kernels: dict[Any, dict[str, Any]] = {
-        shift_kernels.forward_kernel: {"HAS_BIAS": True, "RELU": True},
-        shift_kernels.input_kernel: {},
-        shift_kernels.weight_kernel: {"SPLITS": 8},
+        kernels.forward_kernel: {"HAS_BIAS": True, "RELU": True},
+        kernels.input_kernel: {},
+        kernels.weight_kernel: {"SPLITS": 8},
     }
     types = dict.fromkeys(("x", "w", "y", "gx", "gy", "gw"), f"*{dtype}")
     types |= {"bias": "*fp32", "partial": "*fp32", "tickets": "*i32"}
@@ -212,7 +212,7 @@ def test_the_gradient_of_a_weight_is_the_same_at_every_run() -> None:
 
 
 def differences_of_weight(*, seed: int) -> Tensor:
-    from backbones.shift_triton import weight_gradient
+    from backbones.shift.launch import weight_gradient
 
     mixing = CASES["block's"][0]
     draw = torch.Generator("cuda").manual_seed(seed)
@@ -226,7 +226,7 @@ def differences_of_weight(*, seed: int) -> Tensor:
 
 def differences(name: str, dtype: torch.dtype, *, device: str = "cpu") -> dict[str, float]:
     """Compare the kernels with convolutions of the shifted map in double precision."""
-    from backbones import shift_triton
+    from backbones.shift import launch
 
     mixing, (images, height, width) = CASES[name]
     found: dict[str, float] = {}
@@ -241,7 +241,7 @@ def differences(name: str, dtype: torch.dtype, *, device: str = "cpu") -> dict[s
     for layout, memory_format in layouts.items():
         x = torch.randn(shape, generator=draw).to(device, dtype, memory_format=memory_format)
         x.requires_grad_()
-        y = shift_triton.convolve(x, weight, None, mixing)
+        y = launch.convolve(x, weight, None, mixing)
         exact = [each.detach().double().requires_grad_() for each in (x, weight)]
         moved = shifted(exact[0], mixing.shift, stride=mixing.stride)
         wanted = functional.conv2d(moved, exact[1], groups=mixing.groups)
@@ -271,17 +271,17 @@ def _of_inference(
     x: Tensor, weight: Tensor, bias: Tensor, mixing: Mixing
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Write into a slice, with and without a ReLU, and from a map that was moved on already."""
-    from backbones import shift_triton
+    from backbones.shift import launch
 
     moved = shifted(x.double(), mixing.shift, stride=mixing.stride)
     wanted = functional.conv2d(moved, weight.double(), bias.double(), groups=mixing.groups)
     turned = x.transpose(0, 1).contiguous().transpose(0, 1)
     around = x.new_zeros(wanted.shape[0], wanted.shape[1] + 5, *wanted.shape[2:])
-    shift_triton.forward(turned, weight, bias, mixing, out=around[:, 3:-2], relu=True)
+    launch.forward(turned, weight, bias, mixing, out=around[:, 3:-2], relu=True)
     assert not around[:, :3].any()
     assert not around[:, -2:].any()
     still = replace(mixing, shift=Shift(mixing.shift.channels))
-    y = shift_triton.convolve(x, weight, bias, still)
+    y = launch.convolve(x, weight, bias, still)
     plain = functional.conv2d(
         x.double()[:, :, :: mixing.stride[0], :: mixing.stride[1]],
         weight.double(),
@@ -290,18 +290,18 @@ def _of_inference(
     )
     return {
         "ReLU": (around[:, 3:-2], wanted.relu()),
-        "bias": (shift_triton.convolve(x, weight, bias, mixing), wanted),
+        "bias": (launch.convolve(x, weight, bias, mixing), wanted),
         "still": (y, plain),
     }
 
 
 def main() -> None:
     """Print the relative error of everything, as the process of `interpreted`."""
-    from backbones import shift_triton
+    from backbones.shift import launch
 
     torch.set_num_threads(1)
     # so few that the pixels of one tile are shared out, too
-    shift_triton.PROGRAMS = 24
+    launch.PROGRAMS = 24
     for dtype, names in ((torch.float32, CASES), (torch.float16, HALF)):
         for name in names:
             for what, error in differences(name, dtype).items():

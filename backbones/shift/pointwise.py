@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from backbones.products import is_plain
 from backbones.shift import Pair, Shift
-from backbones.shift_inference import infer
-from backbones.shift_map import shifted
-from backbones.shift_mixing import Mixing
+from backbones.shift.inference import infer
+from backbones.shift.map import shifted
+from backbones.shift.mixing import Mixing
 
 _FEWEST = 128
 """Pixels of a map from which a product for each image is as fast as one convolution of all."""
@@ -64,7 +64,7 @@ class ShiftedPointwise(nn.Module):
         conv, mixing = self.conv, self.mixing
         if type(conv) is nn.Conv2d:
             if runs_on_triton(x):
-                from backbones.shift_triton import convolve
+                from backbones.shift.launch import convolve
 
                 return convolve(x, conv.weight, conv.bias, mixing)
             if is_quick_on_cpu(x, conv.weight) and not _suits_one_convolution(x, mixing):

@@ -1,4 +1,4 @@
-"""Kernels of shifted point-wise group convolutions in Triton; `shift_triton` launches them.
+"""Kernels of shifted point-wise group convolutions in Triton; `launch` launches them.
 
 The shifts are arithmetic on the addresses that a matrix product loads from. a, b are the row and
 the column of the input that a pixel of the output stands on; CG, OG channels and outputs of a

@@ -11,8 +11,8 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 
-from backbones.affine import Affine, scaled, shifted
-from backbones.post_op import post_op, takes_packed
+from backbones.fusion.affine import Affine, scaled, shifted
+from backbones.fusion.post_op import post_op, takes_packed
 
 _OPS = torch.ops.mkldnn
 _FEWEST_ROWS = 8

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from backbones.shift import STILL
-from backbones.shift_map import border, fill, overlap
-from backbones.shift_mixing import Mixing, thinned
+from backbones.shift.map import border, fill, overlap
+from backbones.shift.mixing import Mixing, thinned
 
 _APART = 16
 """Numbers between the rows of the wide map: at a distance of a power of two, as maps usually are,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from backbones.shift import Shift
-from backbones.shift_inference import (
+from backbones.shift.inference import (
     Part,
     Product,
     by_channel,
@@ -23,11 +23,11 @@ from backbones.shift_inference import (
     parts,
     start,
 )
-from backbones.shift_mixing import Mixing
-from backbones.shift_pointwise import ShiftedPointwise, is_quick_on_cpu, runs_on_triton
-from backbones.shift_shape import BlockShape
-from backbones.shift_widening import Widening
-from backbones.shift_window import slide
+from backbones.shift.mixing import Mixing
+from backbones.shift.pointwise import ShiftedPointwise, is_quick_on_cpu, runs_on_triton
+from backbones.shift.shape import BlockShape
+from backbones.shift.widening import Widening
+from backbones.shift.window import slide
 
 
 class AddressBlock(nn.Module):
@@ -148,7 +148,7 @@ def _write_by_parts(
 def _write_by_kernel(
     x: Tensor, y: Tensor, *, weights: Weights, mixing: Mixing, residual: Tensor | None
 ) -> None:
-    from backbones.shift_triton import forward
+    from backbones.shift.launch import forward
 
     w1, b1, w2, b2 = weights
     still = Mixing(Shift(x.shape[1]), mixing.shift.channels, mixing.groups)

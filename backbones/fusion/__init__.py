@@ -15,11 +15,11 @@ import torch
 from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
-from backbones.affine import affine_of
-from backbones.folded_conv import FoldedConv2d
-from backbones.folded_linear import FoldedLinear
-from backbones.followers import followers
-from backbones.post_op import ACTIVATIONS
+from backbones.fusion.affine import affine_of
+from backbones.fusion.conv import FoldedConv2d
+from backbones.fusion.followers import called, followers
+from backbones.fusion.linear import FoldedLinear
+from backbones.fusion.post_op import ACTIVATIONS
 
 _FOLDED: dict[type[nn.Module], Callable[..., nn.Module]] = {
     nn.Conv2d: FoldedConv2d,
@@ -73,7 +73,17 @@ def fuse(network: nn.Module, *, image_size: int = 224, in_place: bool = False) -
             layer.absorb(*affine)
         for each in gone - {""}:
             fused.set_submodule(each, nn.Identity())
+    _unwrap(fused, image_size=image_size)
     return fused
+
+
+def _unwrap(network: nn.Module, *, image_size: int) -> None:
+    """Let what alone is left of a row of layers stand in its place: a call takes time, too."""
+    # a row that is not called as such is gone through one by one, and has to stay one
+    for path in reversed(called(network, image_size=image_size, kind=nn.Sequential)):
+        left = [m for m in network.get_submodule(path).children() if type(m) is not nn.Identity]
+        if path and len(left) <= 1:
+            network.set_submodule(path, left[0] if left else nn.Identity())
 
 
 def _replace(network: nn.Module) -> None:
