@@ -7,18 +7,19 @@ from the first such convolution on.
 
 from __future__ import annotations
 
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from backbones.fusion.affine import Affine, scaled, shifted
+from backbones.fusion.affine import Affine
+from backbones.fusion.folded import Folded, taken_up
 from backbones.fusion.post_op import post_op, takes_packed
 
 _OPS = torch.ops.mkldnn
 
 
-class FoldedConv2d(nn.Conv2d):
+class FoldedConv2d(Folded, nn.Conv2d):
     """A convolution, then scale and shift of each channel, then an activation.
 
     Args:
@@ -30,10 +31,7 @@ class FoldedConv2d(nn.Conv2d):
     def __init__(
         self, conv: nn.Conv2d, affine: Affine | None = None, *, act: nn.Module | None = None
     ) -> None:
-        weight, bias = conv.weight, conv.bias
-        if affine is not None:
-            bias = shifted(bias, affine, like=weight)
-            weight = scaled(weight, affine[0])
+        weight, bias = taken_up(conv, affine)
         kernel, stride, padding, dilation = (
             cast("tuple[int, int]", each)
             for each in (conv.kernel_size, conv.stride, conv.padding, conv.dilation)
@@ -49,11 +47,10 @@ class FoldedConv2d(nn.Conv2d):
                 conv.groups,
                 bias=bias is not None,
             )
-        self.weight = nn.Parameter(weight.detach(), requires_grad=False)
+        self.weight = weight
         if bias is not None:
-            self.bias = nn.Parameter(bias.detach(), requires_grad=False)
+            self.bias = bias
         self.act = act or nn.Identity()
-        self._packed: tuple[Any, ...] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, O, H', W')."""
@@ -99,16 +96,8 @@ class FoldedConv2d(nn.Conv2d):
             how = [list(each) for each in (self.padding, self.stride, self.dilation)]
             kernel = _OPS._reorder_convolution_weight(self.weight, *how, self.groups, list(x.shape))
             self._packed = (kernel, self.bias, *how, self.groups)
-        return self._packed
-
-    def _apply(self, *arguments: Any, **named: Any) -> Self:
-        self._packed = None
-        moved = super()._apply(*arguments, **named)  # type: ignore[no-untyped-call]  # torch's gap
-        return cast("Self", moved)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the kernel as laid out to be made anew."""
-        return {**self.__dict__, "_packed": None}
+        packed: tuple[Any, ...] = self._packed
+        return packed
 
 
 class FoldedSum(nn.Module):

@@ -6,12 +6,11 @@ layers has half its speed on processors of some makers.
 
 from __future__ import annotations
 
-from typing import Any, Self, cast
-
 import torch
 from torch import Tensor, nn
 
-from backbones.fusion.affine import Affine, scaled, shifted
+from backbones.fusion.affine import Affine
+from backbones.fusion.folded import Folded, taken_up
 from backbones.fusion.post_op import post_op, takes_packed
 
 _OPS = torch.ops.mkldnn
@@ -19,7 +18,7 @@ _FEWEST_ROWS = 8
 """Rows below which all work is reading the matrix, which the usual library does faster."""
 
 
-class FoldedLinear(nn.Linear):
+class FoldedLinear(Folded, nn.Linear):
     """A linear layer, then scale and shift of each output, then an activation.
 
     Args:
@@ -31,17 +30,13 @@ class FoldedLinear(nn.Linear):
     def __init__(
         self, linear: nn.Linear, affine: Affine | None = None, *, act: nn.Module | None = None
     ) -> None:
-        weight, bias = linear.weight, linear.bias
-        if affine is not None:
-            bias = shifted(bias, affine, like=weight)
-            weight = scaled(weight, affine[0])
+        weight, bias = taken_up(linear, affine)
         with torch.device("meta"):
             super().__init__(linear.in_features, linear.out_features, bias=bias is not None)
-        self.weight = nn.Parameter(weight.detach(), requires_grad=False)
+        self.weight = weight
         if bias is not None:
-            self.bias = nn.Parameter(bias.detach(), requires_grad=False)
+            self.bias = bias
         self.act = act or nn.Identity()
-        self._packed: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., C) to (..., O)."""
@@ -54,12 +49,3 @@ class FoldedLinear(nn.Linear):
             self._packed = _OPS._reorder_linear_weight(self.weight, rows)
         y = _OPS._linear_pointwise(x, self._packed, self.bias, *post_op(self.act))
         return y
-
-    def _apply(self, *arguments: Any, **named: Any) -> Self:
-        self._packed = None
-        moved = super()._apply(*arguments, **named)  # type: ignore[no-untyped-call]  # torch's gap
-        return cast("Self", moved)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the matrix as laid out to be made anew."""
-        return {**self.__dict__, "_packed": None}

@@ -9,7 +9,7 @@ import streamlit as st
 from backbones.attention_map import Map
 from backbones.errors import BackboneError
 from convoy.errors import ConvoyError
-from dashboard import heat, inspected, opened, queries
+from dashboard import heat, inspected, opened
 from dashboard.formats import TIMES, literal
 from dashboard.inspected import Wanted
 from dashboard.panels import images
@@ -17,26 +17,16 @@ from jobs.errors import JobError
 
 _SECTION = "attention"
 _GROUPS_SHOWN = 4
-_WANTED = "attention_wanted"
 _CONFIG = {"displaylogo": False, "displayModeBar": "hover"}
 
 
 def draw(run_id: int) -> None:
     """Draw the choice, and what was asked for last."""
     with opened.explained():
-        store = opened.store()
-        record = queries.record(store, run_id)
-        st.subheader("Attention", anchor=False)
-        if not record.checkpoints:
-            st.caption("No checkpoint is kept of this run, so there is no network to look into.")
-            return
-        wanted = images.choose(
-            store.id, record, section=_SECTION, button="Show attention", temperature=True
+        shown = images.section(
+            run_id, title="Attention", name=_SECTION, button="Show attention", temperature=True
         )
-        if wanted is not None:
-            st.session_state[_WANTED] = wanted
-        shown: Wanted | None = st.session_state.get(_WANTED)
-        if shown is not None and shown.run.id == run_id:
+        if shown is not None:
             _show(shown)
 
 

@@ -12,7 +12,7 @@ from backbones.errors import BackboneError
 from backbones.feature_maps import FeatureMaps, Place, last_of_stages
 from backbones.redundancy import ALIKE, Measure, Redundancy
 from convoy.errors import ConvoyError
-from dashboard import inspected, opened, queries, similarity, tiles
+from dashboard import inspected, opened, similarity, tiles
 from dashboard.formats import TIMES, literal
 from dashboard.inspected import Opened, Wanted
 from dashboard.panels import images
@@ -25,7 +25,6 @@ TILES = 64
 """Maps on one page."""
 
 _SECTION = "features"
-_WANTED = "features_wanted"
 _TOGETHER, _NUMBERED = "Like ones together", "By number"
 _ACROSS, _TILE_PX = 16, 72
 _PAIRS, _PAIRED_ACROSS, _PAIRED_PX, _PAIRS_WIDTH_PX = 12, 6, 94, 650
@@ -69,19 +68,8 @@ class Scene:
 def draw(run_id: int) -> None:
     """Draw the choice, and what was asked for last."""
     with opened.explained():
-        store = opened.store()
-        record = queries.record(store, run_id)
-        st.subheader("Feature maps", anchor=False)
-        if not record.checkpoints:
-            st.caption("No checkpoint is kept of this run, so there is no network to look into.")
-            return
-        wanted = images.choose(
-            store.id, record, section=_SECTION, button="Show maps", temperature=False
-        )
-        if wanted is not None:
-            st.session_state[_WANTED] = wanted
-        shown: Wanted | None = st.session_state.get(_WANTED)
-        if shown is not None and shown.run.id == run_id:
+        shown = images.section(run_id, title="Feature maps", name=_SECTION, button="Show maps")
+        if shown is not None:
             _show(shown)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from convoy.records import Checkpoint
-from dashboard import inspected, queries
+from dashboard import inspected, opened, queries
 from dashboard.formats import literal
 from dashboard.inspected import Wanted
 from jobs.data.imagefolder import SUFFIXES
@@ -19,6 +19,32 @@ MOST_IMAGES = 64
 _SPLIT, _SENT = "Scored images", "Own images"
 _ALL = "all classes"
 _THUMBNAIL_PX = 48
+
+
+def section(
+    run_id: int, *, title: str, name: str, button: str, temperature: bool = False
+) -> Wanted | None:
+    """Draw a section's heading and choice; return what was asked for last.
+
+    Args:
+        run_id: Of the run whose page it is.
+        title: Of the section.
+        name: Tells its fields from those of another section.
+        button: What is written on the button.
+        temperature: As for `choose`.
+    """
+    store = opened.store()
+    record = queries.record(store, run_id)
+    st.subheader(title, anchor=False)
+    if not record.checkpoints:
+        st.caption("No checkpoint is kept of this run, so there is no network to look into.")
+        return None
+    kept = f"{name}_wanted"
+    wanted = choose(store.id, record, section=name, button=button, temperature=temperature)
+    if wanted is not None:
+        st.session_state[kept] = wanted
+    shown: Wanted | None = st.session_state.get(kept)
+    return shown if shown is not None and shown.run.id == run_id else None
 
 
 def choose(

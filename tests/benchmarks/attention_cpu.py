@@ -14,23 +14,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import timm
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from backbones.build import build
 from backbones.fusion import fuse
-from backbones.resolve import resolve
-from tests.benchmarks.interleaved import cpu_times, ratio
-from tests.benchmarks.released_outputs import cases
+from tests.benchmarks.interleaved import cpu_times, inference, ratio
+from tests.benchmarks.released_outputs import made_by_authors
 
 NETWORKS = ("resnet18", "resnet50", "mobilenetv2_100")
 METHODS = ("se", "eca", "cbam")
-REPOSITORIES = ("ECANet", "attention-module")
 COLUMNS = ("ours, fused", "timm's, fused", "ours", "authors")
 
 
@@ -55,7 +52,7 @@ def _measure(network: str, *, batch: int, turns: int, arguments: argparse.Namesp
         made = _networks(f"{network}/{method}", arguments)
         networks |= {f"{method}: {name}": each for name, each in made.items()}
     x = torch.randn(batch, 3, size, size)
-    times = cpu_times({name: _run(made, x) for name, made in networks.items()}, turns=turns)
+    times = cpu_times({name: inference(made, x) for name, made in networks.items()}, turns=turns)
     lines = []
     for method in arguments.methods:
         cells = "".join(f"{_cell(times, method, name):>22}" for name in COLUMNS)
@@ -79,25 +76,9 @@ def _networks(text: str, arguments: argparse.Namespace) -> dict[str, nn.Module]:
         theirs = timm.create_model(network, block_args={"attn_layer": method}).eval()
         found["timm's, fused"] = fuse(theirs, image_size=arguments.size)
     if arguments.authors:
-        found |= _authors(arguments.authors.resolve(), str(resolve(text)))
+        released = made_by_authors(arguments.authors.resolve(), text)
+        found |= {} if released is None else {"authors": released.eval()}
     return found
-
-
-def _authors(folder: Path, text: str) -> dict[str, nn.Module]:
-    for case in cases().values():
-        if case.repository in REPOSITORIES and str(resolve(case.backbone)) == text:
-            sys.path.insert(0, str(folder / case.repository))
-            return {"authors": case.make(folder / case.repository).eval()}
-    return {}
-
-
-def _run(network: nn.Module, x: Tensor) -> Callable[[], object]:
-    return partial(_infer, network, x)
-
-
-@torch.no_grad()
-def _infer(network: nn.Module, x: Tensor) -> object:
-    return network(x)
 
 
 def _arguments() -> argparse.Namespace:

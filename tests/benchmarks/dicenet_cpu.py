@@ -16,18 +16,17 @@ import argparse
 import importlib
 import sys
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from backbones.build import build
 from backbones.fusion import fuse
 from backbones.network_names import dicenet_original
-from tests.benchmarks.interleaved import cpu_times, ratio
+from tests.benchmarks.interleaved import cpu_times, inference, ratio
 
 PARTNERS = {"0_5": "x0_5", "1_0": "x1_0", "1_5": "x1_5", "2_0": "x2_0"}
 """ShuffleNetV2 that is as wide."""
@@ -80,7 +79,7 @@ def main() -> None:
     sys.stdout.write(f"{'network':28} {'batch':>5} {'ms':>8} {'over ShuffleNetV2, fused':>26}\n")
     for batch, turns in zip(arguments.batch, arguments.turns, strict=True):
         x = torch.randn(batch, 3, 224, 224)
-        runs = {name: partial(_scores, network, x) for name, network in networks.items()}
+        runs = {name: inference(network, x) for name, network in networks.items()}
         times = cpu_times(runs, turns=turns)
         for name, seconds in times.items():
             over = ratio(seconds, times["ShuffleNetV2, fused"])
@@ -104,12 +103,6 @@ def _networks(arguments: argparse.Namespace) -> Mapping[str, nn.Module]:
             arguments.authors.resolve(), arguments.width, ours
         )
     return networks
-
-
-def _scores(network: nn.Module, x: Tensor) -> Tensor:
-    with torch.no_grad():
-        scores: Tensor = network(x)
-    return scores
 
 
 def _arguments() -> argparse.Namespace:

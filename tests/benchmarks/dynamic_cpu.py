@@ -31,7 +31,7 @@ from backbones.methods.odconv.operator import ODConv2d
 from backbones.resolve import resolve
 from backbones.sites import Site
 from tests.benchmarks.interleaved import cpu_times, ratio
-from tests.benchmarks.released_outputs import cases
+from tests.benchmarks.released_outputs import made_by_authors
 
 BACKBONES = (
     "resnet18/kernel_warehouse",
@@ -142,15 +142,6 @@ def released(network: nn.Module) -> nn.Module:
     return network
 
 
-def authors(folder: Path, backbone: str) -> nn.Module:
-    """Return the network that the authors' code makes."""
-    wanted = str(resolve(backbone))
-    case = next(c for c in cases().values() if str(resolve(c.backbone)) == wanted)
-    sys.path.insert(0, str(folder / case.repository))
-    made: nn.Module = case.make(folder / case.repository)
-    return made
-
-
 def main() -> None:
     arguments = _arguments()
     torch.set_num_threads(1)
@@ -179,7 +170,9 @@ def _measure(
     plain = build(resolve(text).plain, image_size=arguments.size)
     ours = build(text, image_size=arguments.size)
     if arguments.authors:
-        theirs = authors(arguments.authors.resolve(), text)
+        theirs = made_by_authors(arguments.authors.resolve(), text)
+        if theirs is None:
+            raise SystemExit(f"no checkout is known to make {text}")
     else:
         theirs = released(ours)
         _require_equal(ours, theirs, torch.randn(4, 3, 64, 64, dtype=torch.float64))

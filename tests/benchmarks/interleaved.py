@@ -5,8 +5,22 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
 
 _RESAMPLINGS = 1000
+
+
+def inference(network: nn.Module, x: Tensor) -> Callable[[], object]:
+    """Return a call of the network that records no gradients."""
+    return partial(_infer, network, x)
+
+
+@torch.no_grad()
+def _infer(network: nn.Module, x: Tensor) -> object:
+    return network(x)
 
 
 def cpu_times(runs: Mapping[str, Callable[[], object]], *, turns: int) -> dict[str, list[float]]:

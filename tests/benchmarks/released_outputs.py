@@ -35,6 +35,7 @@ from torch import nn
 
 from backbones import weights
 from backbones.build import build
+from backbones.resolve import resolve
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,22 @@ def _spconv_cases() -> dict[str, Case]:
         make = partial(_function, "resnet_sp", f"resnet{depth}")
         found[f"spconv_resnet{depth}"] = Case("SPConv.pytorch/code", make, f"resnet{depth}/spconv")
     return found
+
+
+def made_by_authors(folder: Path, backbone: str) -> nn.Module | None:
+    """Return the network that the authors' code makes, or None where none of these has it.
+
+    Args:
+        folder: Holds checkouts of the repositories; one of them a process, as they share names.
+        backbone: Text of ours.
+    """
+    wanted = str(resolve(backbone))
+    for case in cases().values():
+        if str(resolve(case.backbone)) == wanted:
+            sys.path.insert(0, str(folder / case.repository))
+            made: nn.Module = case.make(folder / case.repository)
+            return made
+    return None
 
 
 def _attention_cases() -> dict[str, Case]:

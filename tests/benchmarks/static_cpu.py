@@ -13,18 +13,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
 from backbones.build import build
 from backbones.fusion import fuse
 from backbones.resolve import resolve
-from tests.benchmarks.interleaved import cpu_times, ratio
-from tests.benchmarks.released_outputs import cases
+from tests.benchmarks.interleaved import cpu_times, inference, ratio
+from tests.benchmarks.released_outputs import made_by_authors
 
 BACKBONES = (
     "resnet18/spconv",
@@ -64,34 +61,17 @@ def _row(text: str, *, batch: int, turns: int, arguments: argparse.Namespace) ->
         "ours, fused": fuse(ours, image_size=arguments.size),
     }
     if arguments.authors:
-        networks |= _authors(arguments.authors.resolve(), text)
-    times = cpu_times({n: _run(network, x) for n, network in networks.items()}, turns=turns)
+        theirs = made_by_authors(arguments.authors.resolve(), text)
+        networks |= {} if theirs is None else {"authors": theirs.eval()}
+    runs = {name: inference(network, x) for name, network in networks.items()}
+    times = cpu_times(runs, turns=turns)
     fused = ratio(times["ours, fused"], times["plain, fused"])
-    theirs = ratio(times["authors"], times["plain"]) if "authors" in times else ""
+    of_authors = ratio(times["authors"], times["plain"]) if "authors" in times else ""
     return (
         f"{text:32} {batch:5} {min(times['plain']) * 1e3:9.1f} "
         f"{min(times['plain, fused']) * 1e3:9.1f} {fused:>21} "
-        f"{ratio(times['ours'], times['plain']):>21} {theirs:>21}\n"
+        f"{ratio(times['ours'], times['plain']):>21} {of_authors:>21}\n"
     )
-
-
-def _authors(folder: Path, text: str) -> dict[str, nn.Module]:
-    wanted = str(resolve(text))
-    found = [case for case in cases().values() if str(resolve(case.backbone)) == wanted]
-    for case in found:
-        sys.path.insert(0, str(folder / case.repository))
-        made: nn.Module = case.make(folder / case.repository)
-        return {"authors": made.eval()}
-    return {}
-
-
-def _run(network: nn.Module, x: Tensor) -> Callable[[], object]:
-    return partial(_infer, network, x)
-
-
-@torch.no_grad()
-def _infer(network: nn.Module, x: Tensor) -> object:
-    return network(x)
 
 
 def _arguments() -> argparse.Namespace:
