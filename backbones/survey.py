@@ -18,6 +18,7 @@ own map sizes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -177,7 +178,8 @@ def _gate_site(block: Call, calls: Sequence[Call], plan: Plan) -> Site | None:
     if len(block.out_shape) != 4:
         return None
     inside = [c for c in calls if is_inside(c, block) and not in_shortcut(c.name, block)]
-    ends = [c for c in inside if c.out_shape == block.out_shape]
+    runs = Counter(call.name for call in calls)  # what runs twice stands in two places
+    ends = [c for c in inside if c.out_shape == block.out_shape and runs[c.name] == 1]
     layers = [c.end for c in inside if isinstance(c.module, nn.Conv2d | nn.Linear)]
     last_layer = max(layers, default=0)
     norms = [c for c in ends if isinstance(c.module, _NORMS) and c.end > last_layer]

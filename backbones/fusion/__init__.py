@@ -92,12 +92,19 @@ def _replace(network: nn.Module) -> None:
     for path, module in list(network.named_modules()):
         if not path or any(path.startswith(f"{outer}.") for outer in done):
             continue
-        if isinstance(module, Fuses):
+        if _is_as_made(module) and isinstance(module, Fuses):
             network.set_submodule(path, module.fused().eval().requires_grad_(False))
             done.append(path)
         elif type(module) is BatchNormAct2d:
             network.set_submodule(path, _in_parts(module))
             done.append(path)
+
+
+def _is_as_made(module: nn.Module) -> bool:
+    """Whether nothing inside was replaced by something of another origin, a method's layer, say."""
+    home = type(module).__module__.rpartition(".")[0]
+    kinds = {type(part).__module__ for part in module.modules()} - {type(module).__module__}
+    return all(f"{kind}.".startswith(("torch.nn.", f"{home}.")) for kind in kinds)
 
 
 def _in_parts(norm: BatchNormAct2d) -> nn.Sequential:

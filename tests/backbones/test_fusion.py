@@ -132,6 +132,23 @@ def test_the_activations_of_a_network_are_taken_up_though_they_are_in_place() ->
     assert sum(isinstance(conv.act, nn.ReLU) for conv in acts) == 33
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "addressnet_20_add/se",
+        "addressnet_20/cbam",
+        "addressnet_20/dyconv",
+        "addressnet_20/ghost",
+        "dicenet_0_2/odconv",
+        "dicenet_0_2/shift",
+        "dicenet_0_2/ghost",
+    ],
+)
+def test_a_block_with_a_form_of_its_own_may_hold_other_methods(text: str) -> None:
+    network = settled(build(text, classes=10, image_size=SIDE))
+    assert_equal(network, image())
+
+
 def test_norms_behind_the_layers_of_a_warehouse_stay() -> None:
     # its cells are those of other layers, too
     network = settled(build("resnet18/kernel_warehouse", classes=10, image_size=SIDE))

@@ -100,14 +100,14 @@ def test_they_compile_for_a_gpu_that_is_not_there(
     mixing, _ = CASES[name]
     constants = launch.constants(mixing, launch.Tiles.of(mixing))
     options = {"enable_fp_fusion": constants.pop("enable_fp_fusion")}
-    kernels: dict[Any, dict[str, Any]] = {
+    compiled: dict[Any, dict[str, Any]] = {
         kernels.forward_kernel: {"HAS_BIAS": True, "RELU": True},
         kernels.input_kernel: {},
         kernels.weight_kernel: {"SPLITS": 8},
     }
     types = dict.fromkeys(("x", "w", "y", "gx", "gy", "gw"), f"*{dtype}")
     types |= {"bias": "*fp32", "partial": "*fp32", "tickets": "*i32"}
-    for kernel, more in kernels.items():
+    for kernel, more in compiled.items():
         known = {**constants, **more}
         signature = {
             given: "constexpr" if given in known else types.get(given, "i32")

@@ -17,8 +17,9 @@ weights are after He et al., fan out, the attention's as PyTorch draws them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from backbones.errors import SettingError
 from backbones.method import Method, MethodSettings
@@ -52,7 +53,13 @@ class Settings(MethodSettings):
         if not all(word.isascii() and word.isdecimal() and int(word) > 0 for word in words):
             raise ValueError(f"expected {_FORMS}")
         numbers = [int(word) for word in words]
-        return numbers[0] if len(numbers) == 1 else "-".join(map(str, numbers))
+        return numbers[0] if len(set(numbers)) == 1 else "-".join(map(str, numbers))
+
+    @model_validator(mode="after")
+    def _groups_are_there_to_leave_out(self) -> Self:
+        if self.groups == 1 and not self.group_first:
+            raise ValueError("group_first=false acts on groups above 1 only; leave it out")
+        return self
 
 
 def hidden_channels(site: Site, settings: Settings) -> int:

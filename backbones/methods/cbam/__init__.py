@@ -21,17 +21,22 @@ from pydantic import Field, field_validator, model_validator
 from backbones.method import Method, MethodSettings
 from backbones.sites import Slot
 
+_REDUCTION, _KERNEL = 16, 7
+
 
 class Settings(MethodSettings):
     """Settings of CBAM."""
 
     reduction: int = Field(
-        default=16,
+        default=_REDUCTION,
         ge=1,
         description="Reduction ratio (r): the perceptron has C / r hidden units, at least 1.",
     )
     kernel: int = Field(
-        default=7, ge=1, description="Kernel of the convolution of the second gate, odd."
+        default=_KERNEL,
+        ge=1,
+        le=31,
+        description="Kernel of the convolution of the second gate, odd.",
     )
     channel: bool = Field(default=True, description="Whether channels are weighed (first gate).")
     spatial: bool = Field(default=True, description="Whether places are weighed (second gate).")
@@ -49,9 +54,13 @@ class Settings(MethodSettings):
         return value
 
     @model_validator(mode="after")
-    def _something_is_left(self) -> Self:
+    def _each_setting_acts(self) -> Self:
         if not (self.channel or self.spatial):
             raise ValueError("channel=false and spatial=false leave no gate; leave out one of them")
+        if not self.channel and self.reduction != _REDUCTION:
+            raise ValueError("reduction acts on the first gate, but channel=false; leave it out")
+        if not self.spatial and self.kernel != _KERNEL:
+            raise ValueError("kernel acts on the second gate, but spatial=false; leave it out")
         return self
 
 

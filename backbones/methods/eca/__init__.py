@@ -39,9 +39,11 @@ class Settings(MethodSettings):
         f"number; `{BY_WIDTH}` is 1 below 96 channels, else 3.",
     )
     gamma: float = Field(
-        default=2, gt=0, description=f"Divisor in the rule (gamma); only for {RULE}."
+        default=2, ge=0.1, le=100, description=f"Divisor in the rule (gamma); only for {RULE}."
     )
-    b: float = Field(default=1, description=f"Offset in the rule (b); only for {RULE}.")
+    b: float = Field(
+        default=1, ge=-100, le=100, description=f"Offset in the rule (b); only for {RULE}."
+    )
     shared: bool = Field(
         default=True,
         description="Whether all channels of a map share the taps; false is ECA-NS, k of them for "
@@ -54,7 +56,8 @@ class Settings(MethodSettings):
         is_digits = type(value) is int and set(str(value)) <= set("13579")
         if not is_digits and value not in {RULE, BY_WIDTH}:
             raise ValueError(f"expected {_FORMS}")
-        return value
+        digits = str(value)
+        return int(digits[0]) if is_digits and len(set(digits)) == 1 else value
 
     @model_validator(mode="after")
     def _rule_settings_need_the_rule(self) -> Self:

@@ -26,7 +26,10 @@ class Settings(MethodSettings):
     """Settings of the Ghost module."""
 
     ratio: int = Field(
-        default=2, ge=2, description="Channels out for each channel of the dense convolution (s)."
+        default=2,
+        ge=2,
+        le=64,
+        description="Channels out for each channel of the dense convolution (s).",
     )
     dw: int = Field(
         default=3, ge=1, description="Kernel of the cheap depthwise convolutions (d), odd."

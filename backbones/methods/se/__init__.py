@@ -60,6 +60,7 @@ class Settings(MethodSettings):
     divisor: int = Field(
         default=1,
         ge=1,
+        le=256,
         description="C / r is rounded to a multiple of this, at least one; timm's is 8.",
     )
 

@@ -16,14 +16,16 @@ that take several maps stay.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from backbones.errors import SettingError
 from backbones.method import Method, MethodSettings
 from backbones.shift.shape import Place, Variant
 from backbones.sites import Site, Slot
+
+_FRESH = 0.5
 
 
 class Settings(MethodSettings):
@@ -60,12 +62,18 @@ class Settings(MethodSettings):
         "sum of both, with zeros where there are more channels.",
     )
     fresh: float = Field(
-        default=0.5,
+        default=_FRESH,
         gt=0,
         le=1,
         description="Share of the channels that a block makes anew under shortcut=shift (our "
         "reading); more where it widens the map by more.",
     )
+
+    @model_validator(mode="after")
+    def _channels_are_made_anew(self) -> Self:
+        if self.shortcut == "add" and self.fresh != _FRESH:
+            raise ValueError("fresh acts on shortcut=shift only; leave it out")
+        return self
 
 
 def takes(site: Site, settings: Settings) -> bool:

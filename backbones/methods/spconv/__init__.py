@@ -19,6 +19,7 @@ be normalised in training, as nowhere in the network.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -62,11 +63,9 @@ class Settings(MethodSettings):
         shares = [_share(word) for word in words]
         if any(share is None or not 0 < share < 1 for share in shares):
             raise ValueError(f"expected {_FORMS}")
-        return (
-            shares[0]
-            if len(shares) == 1
-            else "-".join(f"{share:f}".rstrip("0") for share in shares)
-        )
+        if len(set(shares)) == 1:
+            return shares[0]
+        return "-".join(f"{Decimal(repr(share)):f}" for share in shares)
 
 
 def _share(word: object) -> float | None:
