@@ -250,6 +250,7 @@ def test_a_network_of_other_blocks_is_refused_and_told_what_is_needed(network: s
         ("reduction=2.5", "expected a whole number"),
         ("groups=0", "greater than or equal to 1"),
         ("group_first=maybe", "valid boolean"),
+        ("group_first=false", "acts on groups above 1 only"),
     ],
 )
 def test_a_setting_out_of_range_is_refused(text: str, message: str) -> None:

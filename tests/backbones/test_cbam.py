@@ -125,6 +125,9 @@ def test_one_number_in_training_is_normalised_by_the_running_statistics() -> Non
         ("kernel=4", "expected an odd number"),
         ("form=torch", "Input should be 'authors' or 'timm'"),
         ("reduction=0", "greater than or equal to 1"),
+        ("kernel=33", "less than or equal to 31"),
+        ("channel=false,reduction=4", "reduction acts on the first gate"),
+        ("spatial=false,kernel=3", "kernel acts on the second gate"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(settings: str, advice: str) -> None:

@@ -115,6 +115,16 @@ def test_as_many_digits_as_stages_are_asked_for() -> None:
         build("resnet18/eca(kernels=335)", device="meta")
 
 
+@pytest.mark.parametrize("setting", ["b=1e300", "gamma=1e-300", "gamma=0.01", "b=-101"])
+def test_numbers_of_the_rule_that_give_no_kernel_are_refused(setting: str) -> None:
+    with pytest.raises(SettingError, match="Input should be"):
+        resolve(f"resnet26/eca({setting})")
+
+
+def test_one_kernel_for_all_stages_has_one_text() -> None:
+    assert str(resolve("resnet50/eca(kernels=3333)")) == "resnet50/eca(kernels=3)"
+
+
 def test_settings_of_the_rule_are_refused_without_the_rule() -> None:
     with pytest.raises(SettingError, match="but kernels=3577; add kernels=rule"):
         resolve("resnet18/eca(gamma=4)")

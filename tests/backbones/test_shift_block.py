@@ -255,7 +255,15 @@ def test_groups_that_do_not_divide_are_refused() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    ["directions=3", "boundary=mirror", "shortcut=none", "fresh=0", "groups=0", "distance=2"],
+    [
+        "directions=3",
+        "boundary=mirror",
+        "shortcut=none",
+        "fresh=0",
+        "groups=0",
+        "distance=2",
+        "shortcut=add,fresh=0.25",
+    ],
 )
 def test_settings_out_of_range_are_refused(settings: str) -> None:
     with pytest.raises(BackboneError):

@@ -118,6 +118,8 @@ def test_an_activation_inside_the_norm_is_named_too() -> None:
         ("mobilenetv2_100", 17, ("blocks.0.0.bn2", 16)),
         ("convnext_tiny", 18, ("stages.0.blocks.0.drop_path", 96)),
         ("deit_tiny_patch16_224", 0, None),
+        # of two kinds of blocks, one runs its stochastic depth twice, on tokens and on maps
+        ("edgenext_xx_small", 9, ("stages.0.blocks.0.drop_path", 24)),
     ],
 )
 def test_gates_stand_at_the_end_of_the_main_path(

@@ -365,6 +365,25 @@ def test_the_counts_of_cifar_are_those_of_the_table() -> None:
     assert [c.madds for c in counted] == [15_188_608, 10_175_104, 7_668_352]
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("0.5-0.5-0.5-0.5", "resnet18/spconv"),
+        ("0.25-0.25-0.25-0.25", "resnet18/spconv(alpha=0.25)"),
+        ("0.9999999-0.5-0.5-0.5", "resnet18/spconv(alpha=0.9999999-0.5-0.5-0.5)"),
+        ("0.12345678-1e-1-0.5-0.5", None),
+        ("0.12345678-0.10-.5-0.5", "resnet18/spconv(alpha=0.12345678-0.1-0.5-0.5)"),
+    ],
+)
+def test_one_setting_has_one_text_which_reads_back(given: str, kept: str | None) -> None:
+    if kept is None:  # a dash in a number ends it
+        with pytest.raises(SettingError, match="expected a number between 0 and 1"):
+            resolve(f"resnet18/spconv(alpha={given})")
+        return
+    assert str(resolve(f"resnet18/spconv(alpha={given})")) == kept
+    assert str(resolve(kept)) == kept
+
+
 # --- what is refused -------------------------------------------------------------------------
 
 
