@@ -15,6 +15,7 @@ from backbones.methods.octconv.operator import OctConv
 from backbones.resolve import resolve
 from backbones.selection import select
 from backbones.sites import Pair, Site, sites
+from tests.backbones.closeness import TOLERANCE, relative_error
 from tests.backbones.reference_octconv import octconv
 from tests.backbones.small_sites import site
 from tests.backbones.thinned_layers import assert_half_precision, assert_layer_equals
@@ -43,6 +44,21 @@ def test_the_layer_equals_its_reference(dtype: torch.dtype, low: Pair, place: Si
     assert_layer_equals(layer.to(dtype), place, reference)
 
 
+@pytest.mark.parametrize("low", LOW.values(), ids=LOW)
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+@torch.no_grad()
+def test_the_form_for_inference_takes_up_a_norm(low: Pair, place: Site) -> None:
+    layer = OctConv(place, low).double()
+    if layer.bias is not None:
+        nn.init.normal_(layer.bias)
+    scale, shift = torch.randn(2, place.out_channels, dtype=torch.float64)
+    x = torch.randn(2, place.in_channels, 7, 6, dtype=torch.float64)
+    wanted = layer(x) * scale[:, None, None] + shift[:, None, None]
+    fused = layer.fused()
+    fused.absorb(scale, shift)
+    assert relative_error(fused(x), wanted) < TOLERANCE[torch.float64]
+
+
 def test_half_precision_stays_within_its_tolerance() -> None:
     place = PLACES["5x5, dilation"]
     layer = OctConv(place, (2, 2))
@@ -54,7 +70,7 @@ def test_nothing_is_lost_between_two_layers_on_even_sides() -> None:
     between = first(torch.randn(2, 4, 8, 4))[:, 3:]
     low = nn.functional.avg_pool2d(between, 2)
     assert torch.equal(low.repeat_interleave(2, 2).repeat_interleave(2, 3), between)
-    assert second.has_low_in
+    assert second.inputs["low"] == first.outputs["low"] == slice(3, 6)
 
 
 def test_a_constant_map_is_convolved_as_by_the_plain_convolution() -> None:

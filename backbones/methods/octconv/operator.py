@@ -3,18 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backbones.fusion.affine import scaled, shifted
+from backbones.fusion.conv import FoldedConv2d
 from backbones.method import Replacements
 from backbones.methods.octconv import Settings, low_channels
 from backbones.sites import Pair, Site
 
+Part = Literal["high", "low"]
 
-class OctConv(nn.Module):
+
+class Octave(nn.Module):
+    """Four paths between high and low channels; a kind of layer says in `convolve` what each does.
+
+    Args:
+        channels: In and out.
+        low: How many of them are low in frequency.
+        is_strided: Whether sides are halved.
+    """
+
+    def __init__(self, channels: Pair, low: Pair, *, is_strided: bool) -> None:
+        super().__init__()
+        self.channels, self.low, self.is_strided = channels, low, is_strided
+        self.inputs = _parts(channels[0], low[0])
+        self.outputs = _parts(channels[1], low[1])
+
+    def convolve(self, x: Tensor, source: Part, target: Part) -> Tensor:
+        """Map the channels of one part to what they give to another."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve.
+
+        Args:
+            x: (N, M, H, W); low channels last, at the full side.
+
+        Returns:
+            (N, L, H', W'); low channels last, each value in a square of four.
+        """
+        high, low = x[:, self.inputs["high"]], None
+        if self.low[0]:
+            low = _halved(x[:, self.inputs["low"]])
+        if self.is_strided:
+            high = _halved(high)
+        y_high = self._to_high(high, low)
+        if not self.low[1]:
+            return y_high
+        height, width = y_high.shape[-2:]
+        return torch.cat((y_high, _doubled(self._to_low(high, low), height, width)), dim=1)
+
+    def _to_high(self, high: Tensor, low: Tensor | None) -> Tensor:
+        y = self.convolve(high, "high", "high")
+        if low is None:
+            return y
+        from_low = self.convolve(low, "low", "high")
+        if not self.is_strided:
+            from_low = _doubled(from_low, y.shape[2], y.shape[3])
+        return y + from_low
+
+    def _to_low(self, high: Tensor, low: Tensor | None) -> Tensor:
+        y = self.convolve(_halved(high), "high", "low")
+        if low is None:
+            return y
+        low = _halved(low) if self.is_strided else low
+        return y + self.convolve(low, "low", "low")
+
+
+class OctConv(Octave):
     """Convolve the last channels, in and out, at half the side.
 
     Args:
@@ -27,10 +86,8 @@ class OctConv(nn.Module):
     """
 
     def __init__(self, site: Site, low: Pair) -> None:
-        super().__init__()
-        self.high_in, self.high_out = site.in_channels - low[0], site.out_channels - low[1]
-        self.has_low_in, self.has_low_out = low[0] > 0, low[1] > 0
-        self.is_strided = site.stride == (2, 2)
+        channels = (site.in_channels, site.out_channels)
+        super().__init__(channels, low, is_strided=site.stride == (2, 2))
         self.padding, self.dilation = site.padding, site.dilation
         self.weight = nn.Parameter(
             torch.empty(site.out_channels, site.in_channels, *site.kernel_size)
@@ -44,54 +101,70 @@ class OctConv(nn.Module):
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve.
+    def convolve(self, x: Tensor, source: Part, target: Part) -> Tensor:
+        """Convolve with a part of the weight."""
+        weight, bias = self.path(source, target)
+        return functional.conv2d(x, weight, bias, padding=self.padding, dilation=self.dilation)
 
-        Args:
-            x: (N, M, H, W); low channels last, at the full side.
+    def path(self, source: Part, target: Part) -> tuple[Tensor, Tensor | None]:
+        """Return a part of the weight; the bias comes with what high channels give."""
+        rows = self.outputs[target]
+        bias = self.bias[rows] if self.bias is not None and source == "high" else None
+        return self.weight[rows, self.inputs[source]], bias
 
-        Returns:
-            (N, L, H', W'); low channels last, each value in a square of four.
-        """
-        high, low = x[:, : self.high_in], None
-        if self.has_low_in:
-            low = _halved(x[:, self.high_in :])
-        if self.is_strided:
-            high = _halved(high)
-        y_high = self._to_high(high, low)
-        if not self.has_low_out:
-            return y_high
-        height, width = y_high.shape[-2:]
-        return torch.cat((y_high, _doubled(self._to_low(high, low), height, width)), dim=1)
+    def fused(self) -> FusedOctConv:
+        """Return the same for inference (see `fusion.Fuses`)."""
+        return FusedOctConv(self)
+
+
+class FusedOctConv(Octave):
+    """The same for inference, with a convolution for each path."""
+
+    def __init__(self, layer: OctConv) -> None:
+        super().__init__(layer.channels, layer.low, is_strided=layer.is_strided)
+        sources: list[Part] = ["high", "low"] if layer.low[0] else ["high"]
+        targets: list[Part] = ["high", "low"] if layer.low[1] else ["high"]
+        self.paths = nn.ModuleDict(
+            {
+                f"{source} to {target}": _conv(*layer.path(source, target), layer)
+                for source in sources
+                for target in targets
+            }
+        )
 
     def absorb(self, scale: Tensor, shift: Tensor) -> None:
         """Take up a norm that follows (see `fusion.Absorbs`)."""
-        self.bias = shifted(self.bias, (scale, shift), like=self.weight)
-        self.weight = scaled(self.weight, scale)
+        for name, conv in self.paths.items():
+            source, _, target = name.split()
+            rows = self.outputs["high" if target == "high" else "low"]
+            added = shift[rows] if source == "high" else torch.zeros_like(shift[rows])
+            self.paths[name] = FoldedConv2d(cast("FoldedConv2d", conv), (scale[rows], added))
 
-    def _to_high(self, high: Tensor, low: Tensor | None) -> Tensor:
-        rows = slice(0, self.high_out)
-        y = self._convolved(high, rows, slice(0, self.high_in))
-        if low is None:
-            return y
-        from_low = self._convolved(low, rows, slice(self.high_in, None))
-        if not self.is_strided:
-            from_low = _doubled(from_low, y.shape[2], y.shape[3])
-        return y + from_low
+    def convolve(self, x: Tensor, source: Part, target: Part) -> Tensor:
+        """Convolve along one path."""
+        y: Tensor = self.paths[f"{source} to {target}"](x)
+        return y
 
-    def _to_low(self, high: Tensor, low: Tensor | None) -> Tensor:
-        rows = slice(self.high_out, None)
-        y = self._convolved(_halved(high), rows, slice(0, self.high_in))
-        if low is None:
-            return y
-        low = _halved(low) if self.is_strided else low
-        return y + self._convolved(low, rows, slice(self.high_in, None))
 
-    def _convolved(self, x: Tensor, rows: slice, columns: slice) -> Tensor:
-        """Convolve with a part of the weight; the bias comes with what high channels give."""
-        bias = self.bias[rows] if self.bias is not None and columns.start == 0 else None
-        weight = self.weight[rows, columns]
-        return functional.conv2d(x, weight, bias, padding=self.padding, dilation=self.dilation)
+def _parts(channels: int, low: int) -> dict[Part, slice]:
+    return {"high": slice(0, channels - low), "low": slice(channels - low, channels)}
+
+
+def _conv(weight: Tensor, bias: Tensor | None, layer: OctConv) -> FoldedConv2d:
+    outputs, inputs, height, width = weight.shape
+    conv = nn.Conv2d(
+        inputs,
+        outputs,
+        (height, width),
+        padding=layer.padding,
+        dilation=layer.dilation,
+        bias=bias is not None,
+        device="meta",
+    )
+    conv.weight = nn.Parameter(weight.detach(), requires_grad=False)
+    if bias is not None:
+        conv.bias = nn.Parameter(bias.detach(), requires_grad=False)
+    return FoldedConv2d(conv)
 
 
 def _halved(x: Tensor) -> Tensor:
