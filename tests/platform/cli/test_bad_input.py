@@ -35,7 +35,7 @@ def count(command: Any) -> int:
         pytest.param(("classify", "resnet18/eca(gama=2)", *QUICK), ("gama", "gamma"), id="setting"),
         pytest.param(
             ("classify", "resnet18/eca(gamma=-1)", *QUICK),
-            ("gamma", "greater than 0", "-1"),
+            ("gamma", "greater than or equal to 0.1", "-1"),
             id="setting-range",
         ),
         pytest.param(

@@ -17,12 +17,12 @@ def test_methods_are_listed_with_their_papers(command: Any) -> None:
 def test_a_method_that_is_named_shows_its_settings(command: Any) -> None:
     out = command("methods", "eca").out
     assert "gamma" in out
-    assert "number > 0" in out
+    assert "number >= 0.1 and <= 100" in out
 
 
 def test_methods_as_json_hold_every_setting(command: Any) -> None:
     found = {method["name"]: method for method in command("methods", "--json").json()}
-    assert found["eca"]["settings"]["gamma"]["exclusiveMinimum"] == 0
+    assert found["eca"]["settings"]["gamma"]["minimum"] == 0.1
     assert found["conv"]["settings"] == {}
 
 
