@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from backbones.fusion.affine import affine_of, scaled, shifted
 from backbones.shift import Shift
 from backbones.shift.inference import (
     Part,
@@ -164,13 +165,8 @@ def folded(weight: Tensor, bias: Tensor | None, norm: nn.Module) -> tuple[Tensor
     """Return weight and bias of a 1x1 convolution with the norm behind it."""
     if not isinstance(norm, nn.BatchNorm2d):
         return weight, weight.new_zeros(weight.shape[0]) if bias is None else bias
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    wide = torch.promote_types(weight.dtype, torch.float32)  # so that halves are rounded once
-    scale = norm.weight.to(wide) * torch.rsqrt(norm.running_var.to(wide) + norm.eps)
-    mean = norm.running_mean if bias is None else norm.running_mean - bias
-    shift = norm.bias - mean * scale
-    return (weight * scale.view(-1, 1, 1, 1)).to(weight.dtype), shift.to(weight.dtype)
+    affine = affine_of(norm)
+    return scaled(weight, affine[0]), shifted(bias, affine, like=weight)
 
 
 def _widened(x: Tensor, channels: int) -> Tensor:
