@@ -77,9 +77,13 @@ def _is_eager_on_cpu(x: Tensor) -> bool:
 
 
 def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
+    return x.numel() * weight.shape[0] >= _FEWEST and onednn_takes(x, weight)
+
+
+def onednn_takes(x: Tensor, weight: Tensor) -> bool:
+    """Whether oneDNN may be called for these by name: single precision, on a CPU, not traced."""
     return (
         x.dtype == weight.dtype == torch.float32
-        and x.numel() * weight.shape[0] >= _FEWEST
         and _is_eager_on_cpu(x)
         and not torch.is_autocast_enabled("cpu")
         and _HAS_ONEDNN

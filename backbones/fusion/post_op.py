@@ -5,16 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from backbones.products import is_plain
+from backbones.products import onednn_takes
 
-_HAS_ONEDNN = torch._C._has_mkldnn
-_POST_OPS: dict[type[nn.Module], tuple[str, list[float], str]] = {
-    nn.Identity: ("none", [], ""),
-    nn.ReLU: ("relu", [], ""),
-    nn.ReLU6: ("hardtanh", [0.0, 6.0], ""),
-    nn.SiLU: ("swish", [], ""),
-    nn.Hardswish: ("hardswish", [], ""),
-    nn.GELU: ("gelu", [], ""),
+_POST_OPS: dict[type[nn.Module], tuple[str, list[float]]] = {
+    nn.Identity: ("none", []),
+    nn.ReLU: ("relu", []),
+    nn.ReLU6: ("hardtanh", [0.0, 6.0]),
+    nn.SiLU: ("swish", []),
+    nn.Hardswish: ("hardswish", []),
+    nn.GELU: ("gelu", []),
 }
 
 ACTIVATIONS = frozenset(_POST_OPS) - {nn.Identity}
@@ -23,17 +22,10 @@ ACTIVATIONS = frozenset(_POST_OPS) - {nn.Identity}
 
 def post_op(act: nn.Module) -> tuple[str, list[float], str]:
     """Return what oneDNN calls an activation: name, numbers, algorithm."""
-    name, numbers, algorithm = _POST_OPS[type(act)]
-    return name, numbers, act.approximate if isinstance(act, nn.GELU) else algorithm
+    name, numbers = _POST_OPS[type(act)]
+    return name, numbers, act.approximate if isinstance(act, nn.GELU) else ""
 
 
 def takes_packed(x: Tensor, weight: Tensor) -> bool:
     """Whether a layer may use its weights as oneDNN lays them out for this input."""
-    return (
-        is_plain(x)
-        and x.dtype == torch.float32 == weight.dtype
-        and x.numel() > 0
-        and not torch.is_autocast_enabled("cpu")
-        and _HAS_ONEDNN
-        and bool(torch.backends.mkldnn.enabled)
-    )
+    return not torch.is_grad_enabled() and x.numel() > 0 and onednn_takes(x, weight)
