@@ -79,6 +79,25 @@ class Result:
     rows: Sequence[Mapping[str, Json]] = ()
 
 
+@dataclass(frozen=True)
+class Parent:
+    """A run that succeeded and that another one starts from.
+
+    Attributes:
+        kind: Its kind.
+        backbone: Canonical text, empty for kinds without one.
+        spec: As it was stored; `read_spec` makes it a spec again.
+        facts: Of its result.
+        folder: Its last checkpoint, verified, to be read only.
+    """
+
+    kind: str
+    backbone: str
+    spec: Mapping[str, Json]
+    facts: Mapping[str, Json]
+    folder: Path
+
+
 class JobContext(Protocol):
     """What a run may ask of the world. Ray supplies one, the inline launcher one, tests another."""
 
@@ -139,6 +158,13 @@ class JobContext(Protocol):
     def resume(self) -> Path | None:
         """Return the folder of the checkpoint to go on from, verified, or None at a fresh start."""
 
+    def parent(self, run_id: int) -> Parent:
+        """Return a run that this one starts from (see `JobKind.parents_of`); on any rank.
+
+        Raises:
+            SpecError: It did not succeed, or keeps no checkpoint.
+        """
+
     def keep(self, path: Path, *, name: str) -> None:
         """Keep a file of the workdir as an artifact of the run under `name`. Rank 0 only."""
 
@@ -159,6 +185,11 @@ class JobKind:
             differ); raises JobError.
         exclusive: Whether it must have its device (or, without a GPU, its machine's cores) for
             itself.
+        parents_of: The runs that a spec starts from; it waits until they have succeeded.
+        parent_kinds: Of which kinds these may be; the first is the one that is made when a parent
+            is submitted along and nobody says. A parent has the backbone of its child.
+        with_parent: Fields of a spec, changed so that it starts from the run of a number; 0 stands
+            for a run that is not submitted yet.
     """
 
     spec: type[Spec]
@@ -167,6 +198,9 @@ class JobKind:
     resources: Resources = Resources()
     precheck: Callable[[Any], None] | None = None
     exclusive: bool = False
+    parents_of: Callable[[Any], tuple[int, ...]] | None = None
+    parent_kinds: tuple[str, ...] = ()
+    with_parent: Callable[[Mapping[str, Any], int], Mapping[str, Any]] | None = None
 
 
 @cache

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jobs.job import Parent
+
 
 @dataclass(frozen=True)
 class Report:
@@ -30,6 +32,7 @@ class FolderContext:
     reports: list[Report] = field(default_factory=list)
     statuses: list[str] = field(default_factory=list)
     saves: list[int] = field(default_factory=list)
+    parents: dict[int, Parent] = field(default_factory=dict)
 
     @property
     def workdir(self) -> Path:
@@ -66,6 +69,9 @@ class FolderContext:
 
     def resume(self) -> Path | None:
         return self._latest if self._latest.is_dir() else None
+
+    def parent(self, run_id: int) -> Parent:
+        return self.parents[run_id]
 
     def keep(self, path: Path, *, name: str) -> None:
         shutil.copy(path, self._folder("kept") / name)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from convoy.errors import StorageError
-from convoy.execution.insistence import insist
+from convoy.execution.ancestry import candidates, parent_of
 from convoy.execution.ranks import Ranks
 from convoy.execution.reporting import Reporter
-from convoy.records import Checkpoint, Run
+from convoy.records import Run
 from convoy.states import Phase
 from convoy.storage import RunPaths, Storage
 from convoy.store import Store
+from jobs.job import Parent
 
 logger = logging.getLogger(__name__)
 
@@ -141,6 +142,15 @@ class AttemptContext:
         logger.info("resuming from %s", found)
         return self._storage.fetch(found, into=self._workdir)
 
+    def parent(self, run_id: int) -> Parent:
+        """Return a run that this one starts from, its last checkpoint verified.
+
+        Raises:
+            SpecError: It did not succeed, or keeps no checkpoint.
+            StorageError: The checkpoint is gone or does not match its checksums.
+        """
+        return parent_of(self._store, self._storage, run_id, into=self._workdir)
+
     def keep(self, path: Path, *, name: str) -> None:
         """Keep a file as an artifact of the run.
 
@@ -207,7 +217,7 @@ class AttemptContext:
             self._storage.remove(old.path)
 
     def _newest_intact(self) -> str | None:
-        for checkpoint in self._candidates():
+        for checkpoint in candidates(self._store, self._run.id):
             try:
                 local = self._storage.fetch(checkpoint.path, into=self._workdir)
             except StorageError as error:
@@ -217,11 +227,3 @@ class AttemptContext:
                 shutil.rmtree(local)
             return checkpoint.path
         return None
-
-    def _candidates(self) -> Iterator[Checkpoint]:
-        """Yield the checkpoints of this run, newest first, then those of the runs it takes up."""
-        run_id: int | None = self._run.id
-        while run_id is not None:
-            which = run_id
-            yield from reversed(insist(lambda: self._store.checkpoints(which)))  # noqa: B023 (called at once)
-            run_id = insist(lambda: self._store.run(which)).retry_of  # noqa: B023 (called at once)
