@@ -15,13 +15,11 @@ from jobs.data.loading import (
     Images,
     InTurn,
     MicroBatches,
-    Share,
     make_loader,
 )
 from jobs.data.verdict import Verdict, drop_bad, inspect
-from jobs.errors import SpecError
 from jobs.job import JobContext
-from jobs.recipes import Recipe
+from jobs.training.share import share_of
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ def load_data(spec: ClassifySpec, context: JobContext) -> Data:
     listing, verdict = check_images(spec, context)
     train, scored = cut(spec, listing)
     recipe = spec.recipe
-    share = _share(recipe, context, images=len(train))
+    share = share_of(recipe, context, images=len(train))
     keep = verdict.decoded_mib < KEEP_DECODED_MIB
     processes = _loader_processes(spec, context, keep=keep)
     order = MicroBatches(len(train), share=share, seed=spec.seed)
@@ -108,27 +106,6 @@ def load_data(spec: ClassifySpec, context: JobContext) -> Data:
         scored_batches=load(scored_images, in_turn),
         steps_per_epoch=share.steps(len(train)),
     )
-
-
-def _share(recipe: Recipe, context: JobContext, *, images: int) -> Share:
-    """Return this worker's part of each step.
-
-    Raises:
-        SpecError: There is no whole step in an epoch, or the workers cannot share one.
-    """
-    recipe.accumulation(context.world_size)
-    share = Share(
-        batch_size=recipe.batch_size,
-        micro_batch=recipe.micro_batch,
-        rank=context.rank,
-        world_size=context.world_size,
-    )
-    if not share.steps(images):
-        raise SpecError(
-            f"recipe.batch_size {recipe.batch_size} is more than the {images} training images; "
-            "make it (and recipe.micro_batch) smaller"
-        )
-    return share
 
 
 def cut(spec: ClassifySpec, listing: Listing) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:

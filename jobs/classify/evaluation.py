@@ -10,10 +10,10 @@ from torch import nn
 from torch.nn import functional
 
 from jobs import device as devices
-from jobs.classify.workers import total
 from jobs.data.loading import Batches
 from jobs.device import Precision
 from jobs.job import JobContext
+from jobs.training.workers import total
 
 TOP = 5
 

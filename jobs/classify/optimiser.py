@@ -1,13 +1,13 @@
-"""The optimiser of a recipe, and which parameters decay."""
+"""Which parameters of a classifier decay."""
 
 from __future__ import annotations
 
-import torch
 from timm.optim._param_groups import param_groups_weight_decay
 from torch import nn
 from torch.optim import Optimizer
 
 from jobs.recipes.recipe import Recipe
+from jobs.training.optimiser import optimiser_over
 
 
 def make_optimiser(network: nn.Module, recipe: Recipe) -> Optimizer:
@@ -24,15 +24,4 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> Optimizer:
         groups = param_groups_weight_decay(
             network, recipe.weight_decay, no_weight_decay_list=exempt
         )
-    # fused: done tensor by tensor, the update was 16 % of a step of ResNet-18 at 32 px on one core
-    if recipe.optimiser == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas, fused=True)
-    return torch.optim.SGD(
-        groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True
-    )
-
-
-def set_learning_rate(optimiser: Optimizer, rate: float) -> None:
-    """Set the learning rate of all groups."""
-    for group in optimiser.param_groups:
-        group["lr"] = rate
+    return optimiser_over(groups, recipe)

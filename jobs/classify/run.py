@@ -10,20 +10,24 @@ from timm.utils.model_ema import ModelEmaV3
 from backbones.cost import cost
 from jobs import device as devices
 from jobs.classify import ClassifySpec
-from jobs.classify.checkpoints import Checkpoints
-from jobs.classify.data import check_images, load_data
+from jobs.classify.data import Data, check_images, load_data
 from jobs.classify.evaluation import Scores, evaluate
 from jobs.classify.mixing import make_mixing
 from jobs.classify.network import check_initial, initial_name, make_network
 from jobs.classify.optimiser import make_optimiser
-from jobs.classify.state import Progress, Trained
-from jobs.classify.training import Course, train_epoch
-from jobs.classify.workers import make_parallel, share_buffers
+from jobs.classify.training import CrossEntropy
 from jobs.data import source
 from jobs.errors import DivergedError
 from jobs.job import JobContext, Json, Result
+from jobs.training.checkpoints import Checkpoints
+from jobs.training.loop import Course, train_epoch
+from jobs.training.state import Progress, Trained
+from jobs.training.workers import make_parallel, share_buffers
 
 logger = logging.getLogger(__name__)
+
+MAIN = "top1_pct"
+"""The score by which epochs are compared."""
 
 
 def check(spec: ClassifySpec, context: JobContext) -> None:
@@ -63,16 +67,18 @@ def run(spec: ClassifySpec, context: JobContext) -> Result:
         )
         if checkpoints.resume():
             context.status(f"going on from step {trained.progress.steps}")
-        parallel = make_parallel(trained.network, context)
-        mixing = make_mixing(recipe, classes=len(data.classes))
-        course = Course(spec, data, context, trained, parallel, checkpoints, mixing)
+        course = _course(spec, data, context, trained=trained, checkpoints=checkpoints)
         while trained.progress.epoch < recipe.epochs:
             train_epoch(course)
-            trained.progress.count_epoch(_score(course).named())
+            trained.progress.count_epoch(_score(course, data).named(), main=MAIN)
             _report_epoch(course)
             checkpoints.save()
         checkpoints.count_time()
-        return Result(scores=_scores(trained.progress), facts=_facts(course))
+        return Result(
+            scores=_scores(trained.progress),
+            facts=_facts(spec, data, workers=context.world_size, device=context.device)
+            | {"train_samples_seen": trained.progress.images},
+        )
 
 
 def _make_trained(spec: ClassifySpec, *, classes: int, context: JobContext) -> Trained:
@@ -89,22 +95,47 @@ def _make_trained(spec: ClassifySpec, *, classes: int, context: JobContext) -> T
     )
 
 
-def _score(course: Course) -> Scores:
+def _course(
+    spec: ClassifySpec,
+    data: Data,
+    context: JobContext,
+    *,
+    trained: Trained,
+    checkpoints: Checkpoints,
+) -> Course:
+    mixing = make_mixing(spec.recipe, classes=len(data.classes))
+    return Course(
+        recipe=spec.recipe,
+        seed=spec.seed,
+        log_every_steps=spec.log_every_steps,
+        order=data.order,
+        batches=data.train_batches,
+        names=[sample.id for sample in data.train],
+        steps_per_epoch=data.steps_per_epoch,
+        loss_of=CrossEntropy(spec.recipe, mixing, device=context.device),
+        context=context,
+        trained=trained,
+        parallel=make_parallel(trained.network, context),
+        checkpoints=checkpoints,
+    )
+
+
+def _score(course: Course, data: Data) -> Scores:
     """Score the network at an epoch's end.
 
     Raises:
         DivergedError: The loss is not finite.
     """
     context, trained = course.context, course.trained
-    context.status(f"scoring {len(course.data.scored):,} images")
+    context.status(f"scoring {len(data.scored):,} images")
     share_buffers([trained.network, trained.scored], context)
     # schedules are no part of a checkpoint, and the averaged network never saw a training step
-    last = trained.progress.steps * course.spec.recipe.micro_batches - 1
+    last = trained.progress.steps * course.recipe.micro_batches - 1
     course.anneal(trained.scored, micro_step=last)
     scores = evaluate(
         trained.scored,
-        course.data.scored_batches,
-        precision=course.spec.recipe.precision,
+        data.scored_batches,
+        precision=course.recipe.precision,
         context=context,
     )
     if not scores.is_finite:
@@ -131,18 +162,16 @@ def _scores(progress: Progress) -> dict[str, float]:
     """Return the result's scores: those of the last epoch; the best epoch's stand apart."""
     return {
         **progress.scores,
-        "best_top1_pct": progress.best_top1_pct,
+        "best_top1_pct": progress.best,
         "best_epoch": progress.best_epoch,
         "train_loss": progress.train_loss,
-        "seconds_total": progress.seconds_total,
-        "seconds_in_steps": progress.seconds_in_steps,
-        "seconds_loading": progress.seconds_loading,
+        **progress.seconds,
     }
 
 
-def _facts(course: Course) -> dict[str, Json]:
+def _facts(spec: ClassifySpec, data: Data, *, workers: int, device: str) -> dict[str, Json]:
     """Return what decides with whom the scores may be compared, and what is worth knowing."""
-    spec, data, recipe = course.spec, course.data, course.spec.recipe
+    recipe = spec.recipe
     costs = cost(spec.backbone, classes=len(data.classes), image_size=recipe.image_size)
     return {
         "task": "classify",
@@ -154,7 +183,6 @@ def _facts(course: Course) -> dict[str, Json]:
         "recipe": recipe.name,
         "recipe_hash": recipe.digest(),
         "initial": initial_name(spec),
-        "train_samples_seen": course.trained.progress.images,
         "image_size": recipe.image_size,
         "crop_pct": recipe.crop_pct,
         "ema": recipe.ema is not None,
@@ -166,7 +194,7 @@ def _facts(course: Course) -> dict[str, Json]:
         "train_images": len(data.train),
         "val_images": len(data.scored),
         "skipped_images": len(data.verdict.bad),
-        "workers": course.context.world_size,
-        "device": devices.name(course.context.device),
+        "workers": workers,
+        "device": devices.name(device),
         "torch": torch.__version__,
     }

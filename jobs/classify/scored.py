@@ -10,7 +10,7 @@ from backbones import weights
 from backbones.build import anneal
 from jobs.classify import SCRATCH, ClassifySpec
 from jobs.classify.network import make_network
-from jobs.classify.state import Progress, read_scored
+from jobs.training.state import Progress, read_scored
 
 
 def scored_network(

@@ -108,6 +108,25 @@ def epoch_order(count: int, *, seed: int, epoch: int) -> list[int]:
     return order
 
 
+def alike_together(order: Sequence[int], kinds: Sequence[int], *, micro_batch: int) -> list[int]:
+    """Return an order in which the samples of a micro-batch are of one kind, as far as that goes.
+
+    Args:
+        order: Indices of samples.
+        kinds: Of each sample by index, such as whether it is wider than high.
+        micro_batch: Samples that stand together; those of each kind that are left over come last.
+    """
+    made: list[int] = []
+    waiting: dict[int, list[int]] = {}
+    for index in order:
+        fellows = waiting.setdefault(kinds[index], [])
+        fellows.append(index)
+        if len(fellows) == micro_batch:
+            made.extend(fellows)
+            fellows.clear()
+    return made + [index for kind in sorted(waiting) for index in waiting[kind]]
+
+
 @dataclass(frozen=True)
 class Share:
     """The part of every step that one worker does.
@@ -141,12 +160,16 @@ class MicroBatches(Sampler[list[Key]]):
         count: Number of samples.
         share: This worker's part.
         seed: The run's.
+        kinds: Of each sample, where a micro-batch is to hold one kind (see `alike_together`).
     """
 
-    def __init__(self, count: int, *, share: Share, seed: int) -> None:
+    def __init__(
+        self, count: int, *, share: Share, seed: int, kinds: Sequence[int] | None = None
+    ) -> None:
         self._count = count
         self._share = share
         self._seed = seed
+        self._kinds = kinds
         self._epoch = 0
         self._step = 0
 
@@ -157,7 +180,7 @@ class MicroBatches(Sampler[list[Key]]):
     def __iter__(self) -> Iterator[list[Key]]:
         """Yield lists of keys, `micro_batch` each."""
         share = self._share
-        order = epoch_order(self._count, seed=self._seed, epoch=self._epoch)
+        order = self._order(self._epoch)
         for step in range(self._step, share.steps(self._count)):
             for chunk in range(share.rank, share.chunks, share.world_size):
                 first = step * share.batch_size + chunk * share.micro_batch
@@ -167,6 +190,17 @@ class MicroBatches(Sampler[list[Key]]):
         """Return the micro-batches that are left of the epoch."""
         per_step = self._share.chunks // self._share.world_size
         return (self._share.steps(self._count) - self._step) * per_step
+
+    def of_step(self, *, epoch: int, step: int) -> list[int]:
+        """Return the samples of one step, those of all workers."""
+        size = self._share.batch_size
+        return self._order(epoch)[step * size : (step + 1) * size]
+
+    def _order(self, epoch: int) -> list[int]:
+        order = epoch_order(self._count, seed=self._seed, epoch=epoch)
+        if self._kinds is None:
+            return order
+        return alike_together(order, self._kinds, micro_batch=self._share.micro_batch)
 
 
 class InTurn(Sampler[list[Key]]):

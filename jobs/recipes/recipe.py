@@ -2,89 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+from collections.abc import Iterable
 from functools import partial
 from operator import eq
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from jobs.errors import SpecError
-from jobs.job import Spec
-
-Span = tuple[float, float]
+from jobs.recipes.training import Fault, Span, TrainingRecipe
 
 
-class Recipe(Spec):
-    """A training protocol: values, and a name that takes no part in comparisons.
+class Recipe(TrainingRecipe):
+    """A protocol of training to classify: values, and a name that takes no part in comparisons."""
 
-    Seed, backbone, resources and what belongs to a method (temperatures, its own dropout) stand
-    elsewhere. A field that is added later is left out of what is stored and hashed while it has
-    its default (`exclude_if`), so that runs from before stay comparable and go on.
-    """
-
-    name: str = Field(description="What listings call it; not part of the hash.")
-
-    epochs: int = Field(ge=1, description="Passes over the training images.")
-    batch_size: int = Field(
-        ge=1, description="Images that one optimiser step sees, all workers together."
-    )
-    micro_batch: int = Field(
-        ge=1,
-        description="Images of one forward pass on one worker, which batch normalisation sees "
-        "together; gradient accumulation fills the rest of `batch_size`.",
-    )
-
-    optimiser: Literal["sgd", "adamw"] = Field(default="sgd", description="Optimiser.")
-    lr: float = Field(gt=0, description="Peak learning rate, for `batch_size` as it is.")
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum (SGD).")
-    nesterov: bool = Field(default=False, description="Nesterov's form of momentum (SGD).")
-    betas: Span = Field(
-        default=(0.9, 0.999), description="Decay of both moments, each in [0, 1) (AdamW)."
-    )
-    weight_decay: float = Field(
-        default=0.0, ge=0, description="Weight decay: L2 in SGD, decoupled in AdamW."
-    )
     decay_norm_and_bias: bool = Field(
         default=False, description="Whether one-dimensional parameters and biases decay too."
     )
-    clip_grad: float | None = Field(
-        default=None, gt=0, description="Largest norm of all gradients; None: any."
-    )
-
-    schedule: Literal["cosine", "step", "linear", "cycles"] = Field(
-        default="cosine",
-        description="Course of the learning rate after warm-up, set anew at every step; `cycles`: "
-        "saw teeth, then linear, set anew at every epoch.",
-    )
-    min_lr: float = Field(
-        default=0.0, ge=0, description="Learning rate at the end (cosine, linear)."
-    )
-    step_epochs: tuple[int, ...] = Field(
-        default=(), description="Epochs at which it is multiplied (step)."
-    )
-    gamma: float = Field(
-        default=0.1, gt=0, le=1, description="By what it is multiplied there (step)."
-    )
-    cycles: int = Field(
-        default=0,
-        ge=0,
-        exclude_if=partial(eq, 0),
-        description="How often it falls from `lr` to the lowest rate of a cycle, after one epoch "
-        "at that rate (cycles).",
-    )
-    cycle_epochs: int = Field(
-        default=0,
-        ge=0,
-        exclude_if=partial(eq, 0),
-        description="Epochs of a cycle; also by what `lr` is divided in its last epoch (cycles).",
-    )
-    warmup_epochs: float = Field(
-        default=0.0, ge=0, description="Epochs of linear rise at the start."
-    )
-    warmup_lr: float = Field(default=0.0, ge=0, description="Learning rate from which it rises.")
-
     label_smoothing: float = Field(
         default=0.0, ge=0, lt=1, description="Probability spread over all classes."
     )
@@ -161,32 +94,9 @@ class Recipe(Spec):
         description="Evaluation: the shorter side becomes image_size / crop_pct, then the centre.",
     )
 
-    precision: Literal["fp32", "tf32", "bf16", "fp16"] = Field(
-        default="fp32",
-        description="Arithmetic of training and evaluation: IEEE single; single with TF32 "
-        "products (GPU); mixed with bfloat16; mixed with half precision (GPU).",
-    )
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        for wrong, message in (
-            (
-                self.batch_size % self.micro_batch,
-                f"micro_batch {self.micro_batch} does not divide batch_size {self.batch_size}",
-            ),
-            (
-                self.schedule == "step" and not self.step_epochs,
-                "schedule 'step' needs step_epochs, e.g. [30, 60, 90]",
-            ),
-            (
-                list(self.step_epochs) != sorted(set(self.step_epochs)),
-                f"step_epochs must grow, found {list(self.step_epochs)}",
-            ),
-            (
-                self.warmup_epochs >= self.epochs,
-                f"warmup_epochs {self.warmup_epochs:g} leaves nothing of epochs {self.epochs}; "
-                "warm up for less (0: not at all) or train for longer",
-            ),
+    def _faults(self) -> Iterable[Fault]:
+        yield from super()._faults()
+        yield from (
             (
                 (self.mixup or self.cutmix) and self.micro_batch % 2,
                 f"mixup and cutmix pair images: micro_batch must be even, found {self.micro_batch}",
@@ -200,10 +110,6 @@ class Recipe(Spec):
                 f"ratio must grow and be above 0, found {list(self.ratio)}",
             ),
             (
-                not all(0 <= beta < 1 for beta in self.betas),
-                f"betas must lie in [0, 1), found {list(self.betas)}",
-            ),
-            (
                 self.mixup_ramp_epochs and not self.mixup,
                 "mixup_ramp_epochs needs a mixup above 0",
             ),
@@ -211,54 +117,4 @@ class Recipe(Spec):
                 self.drop_path_course == "constant" and not self.drop_path,
                 "drop_path_course 'constant' needs a drop_path above 0",
             ),
-            (self.nesterov and not self.momentum, "nesterov needs a momentum above 0"),
-            *_wrong_cycles(self),
-        ):
-            if wrong:
-                raise ValueError(message)
-        return self
-
-    def digest(self) -> str:
-        """Return a hash (16 hex digits) of the values without the name."""
-        values = self.model_dump(mode="json", exclude={"name"})
-        text = json.dumps(values, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    @property
-    def micro_batches(self) -> int:
-        """Micro-batches of one optimiser step, all workers together."""
-        return self.batch_size // self.micro_batch
-
-    def accumulation(self, world_size: int) -> int:
-        """Return how many micro-batches each worker adds up for one optimiser step.
-
-        Args:
-            world_size: Number of workers, from 1.
-
-        Raises:
-            SpecError: So many workers cannot share the batch evenly.
-        """
-        if self.micro_batches % world_size:
-            fitting = [n for n in range(1, self.micro_batches + 1) if self.micro_batches % n == 0]
-            raise SpecError(
-                f"{world_size} workers cannot share batch_size {self.batch_size} in "
-                f"micro-batches of {self.micro_batch}; {', '.join(map(str, fitting))} workers can"
-            )
-        return self.micro_batches // world_size
-
-
-def _wrong_cycles(recipe: Recipe) -> list[tuple[bool, str]]:
-    """Say what of a schedule of cycles does not fit, each with whether it is so."""
-    if recipe.schedule != "cycles":
-        idle = bool(recipe.cycles or recipe.cycle_epochs)
-        return [(idle, "cycles and cycle_epochs need schedule 'cycles'")]
-    cyclic = 1 + recipe.cycles * recipe.cycle_epochs
-    return [
-        (cyclic == 1, "schedule 'cycles' needs cycles and cycle_epochs, e.g. 12 and 5"),
-        (
-            cyclic >= recipe.epochs,
-            f"one epoch and {recipe.cycles} cycles of {recipe.cycle_epochs} leave nothing of "
-            f"epochs {recipe.epochs} for the linear fall",
-        ),
-        (recipe.warmup_epochs > 0, "schedule 'cycles' has no warm-up; set warmup_epochs to 0"),
-    ]
+        )

@@ -17,10 +17,10 @@ from backbones.build import build
 from jobs.classify import ClassifySpec
 from jobs.classify.attention import look, scored_pictures
 from jobs.classify.run import run
-from jobs.classify.state import FILE
 from jobs.data import augmentation
 from jobs.data.picture import Picture, read_pictures
 from jobs.errors import DatasetError, JobError
+from jobs.training.state import FILE
 from tests.jobs.context import FolderContext
 
 BACKBONE = "resnet20_cifar/kernel_warehouse"

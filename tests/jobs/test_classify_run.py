@@ -10,9 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from jobs.classify import ClassifySpec, training
+from jobs.classify import ClassifySpec
 from jobs.classify.network import initial_name
-from jobs.classify.optimiser import set_learning_rate
 from jobs.classify.run import check, run
 from jobs.errors import (
     DatasetError,
@@ -23,6 +22,8 @@ from jobs.errors import (
     SpecError,
 )
 from jobs.job import Result
+from jobs.training import loop
+from jobs.training.optimiser import set_learning_rate
 from tests.jobs.context import FolderContext, KilledError
 
 MakeSpec = Callable[..., ClassifySpec]
@@ -203,7 +204,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_images(
     def explode(optimiser: torch.optim.Optimizer, rate: float) -> None:
         set_learning_rate(optimiser, math.inf if rate and context.saves else rate)
 
-    monkeypatch.setattr(training, "set_learning_rate", explode)
+    monkeypatch.setattr(loop, "set_learning_rate", explode)
     with pytest.raises(DivergedError) as caught:
         run(make_spec(), context)
     text = str(caught.value)
@@ -295,7 +296,7 @@ def test_running_out_of_memory_is_said_plainly(
     def too_large(*_: object, **__: object) -> None:
         torch.empty(2**60)
 
-    monkeypatch.setattr(training, "anneal", too_large)
+    monkeypatch.setattr(loop, "anneal", too_large)
     with pytest.raises(OutOfMemoryError, match=r"the host ran out of memory; make recipe\.micro"):
         run(make_spec(), context)
 

@@ -5,7 +5,8 @@ import torch
 
 from backbones.build import build
 from jobs import recipes
-from jobs.classify.optimiser import make_optimiser, set_learning_rate
+from jobs.classify.optimiser import make_optimiser
+from jobs.training.optimiser import set_learning_rate
 from tests.jobs.conftest import TINY
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from jobs import recipes
-from jobs.classify.schedule import learning_rate
 from jobs.recipes import Recipe
+from jobs.training.schedule import learning_rate
 
 
 def rates(recipe: Recipe, *steps: int) -> list[float]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from jobs.classify import state
-from jobs.classify.state import Trained
-from jobs.classify.workers import first_says
 from jobs.job import JobContext
+from jobs.training import state
+from jobs.training.state import Trained
+from jobs.training.workers import first_says
 
 
 class Checkpoints:

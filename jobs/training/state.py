@@ -35,7 +35,7 @@ class Progress:
         loss_sum: Sum over the steps of the present epoch of their mean loss.
         train_loss: Mean loss of the last whole epoch.
         scores: Of the last evaluation.
-        best_top1_pct: Highest score at any epoch's end.
+        best: Highest main score at any epoch's end, percent.
         best_epoch: Where that was, from 1.
         seconds_total: Time in `run`, over all attempts that led here.
         seconds_in_steps: Time in training steps.
@@ -49,7 +49,7 @@ class Progress:
     loss_sum: float = 0.0
     train_loss: float = 0.0
     scores: dict[str, float] = field(default_factory=dict)
-    best_top1_pct: float = -1.0
+    best: float = -1.0
     best_epoch: int = 0
     seconds_total: float = 0.0
     seconds_in_steps: float = 0.0
@@ -61,18 +61,28 @@ class Progress:
         self.steps += 1
         self.images += images
 
-    def count_epoch(self, scores: Mapping[str, float]) -> None:
+    def count_epoch(self, scores: Mapping[str, float], *, main: str) -> None:
         """Count an epoch that ended with these scores.
 
         Args:
-            scores: As `evaluation.Scores.named` gives them.
+            scores: Under the names that results use.
+            main: The one by which epochs are compared; more is better.
         """
         self.train_loss = self.loss_sum / self.step
         self.epoch += 1
         self.step, self.loss_sum = 0, 0.0
         self.scores = dict(scores)
-        if scores["top1_pct"] > self.best_top1_pct:
-            self.best_top1_pct, self.best_epoch = scores["top1_pct"], self.epoch
+        if scores.get(main, -1.0) > self.best:
+            self.best, self.best_epoch = scores[main], self.epoch
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Where the time went, under the names that results use."""
+        return {
+            "seconds_total": self.seconds_total,
+            "seconds_in_steps": self.seconds_in_steps,
+            "seconds_loading": self.seconds_loading,
+        }
 
 
 @dataclass

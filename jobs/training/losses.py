@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from jobs import device as devices
-from jobs.classify.workers import total
 from jobs.errors import DivergedError
 from jobs.job import JobContext
+from jobs.training.workers import total
+
+MAIN = "train_loss"
+"""The loss that is minimised; others are its parts."""
 
 
 @dataclass(frozen=True)
@@ -21,16 +24,18 @@ class Look:
     """What a look at the losses found.
 
     Attributes:
-        losses: One a step since the last look, averaged over the workers.
+        losses: `MAIN`, one a step since the last look, averaged over the workers.
+        means: Mean over these steps of `MAIN` and of its parts, by name.
         seconds: Time since the last look.
     """
 
     losses: list[float]
+    means: Mapping[str, float]
     seconds: float
 
 
 class Losses:
-    """Collects the loss of each step and looks at them now and then.
+    """Collects the losses of each step and looks at them now and then.
 
     Args:
         every_steps: Steps between two looks on a GPU; on a CPU each is looked at.
@@ -44,12 +49,12 @@ class Losses:
         self._every_steps = every_steps if devices.is_cuda(context.device) else 1
         self._explain = explain
         self._context = context
-        self._waiting: list[tuple[int, Tensor]] = []
+        self._waiting: list[tuple[int, Mapping[str, Tensor]]] = []
         self._looked_at = time.monotonic()
 
-    def add(self, loss: Tensor, *, step: int) -> None:
-        """Remember the loss (a scalar on the device) of a step."""
-        self._waiting.append((step, loss))
+    def add(self, losses: Mapping[str, Tensor], *, step: int) -> None:
+        """Remember the losses (scalars on the device) of a step; each step has the same names."""
+        self._waiting.append((step, losses))
 
     @property
     def is_due(self) -> bool:
@@ -60,14 +65,20 @@ class Losses:
         """Return the losses since the last look; there is at least one.
 
         Raises:
-            DivergedError: One is not finite.
+            DivergedError: One of `MAIN` is not finite.
         """
         steps = [step for step, _ in self._waiting]
-        stacked = total(torch.stack([loss for _, loss in self._waiting]), self._context)
-        losses: list[float] = (stacked / self._context.world_size).tolist()
+        names = list(self._waiting[0][1])
+        rows = [torch.stack([losses[name] for name in names]) for _, losses in self._waiting]
+        stacked = total(torch.stack(rows), self._context) / self._context.world_size
         self._waiting.clear()
-        for step, loss in zip(steps, losses, strict=True):
+        columns: dict[str, list[float]] = dict(zip(names, stacked.T.tolist(), strict=True))
+        for step, loss in zip(steps, columns[MAIN], strict=True):
             if not math.isfinite(loss):
                 raise DivergedError(self._explain(step, loss))
         before, self._looked_at = self._looked_at, time.monotonic()
-        return Look(losses=losses, seconds=self._looked_at - before)
+        return Look(
+            losses=columns[MAIN],
+            means={name: sum(values) / len(values) for name, values in columns.items()},
+            seconds=self._looked_at - before,
+        )

@@ -1,0 +1,1 @@
+"""Training as every kind of run does it: steps, losses, checkpoints, workers."""
