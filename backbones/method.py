@@ -90,6 +90,8 @@ class Published(BaseModel):
     Attributes:
         backbone: Canonical text.
         dataset: Such as ``imagenet1k``, ``cifar10``, ``coco2017``.
+        task: ``classify``, or the detector in which the backbone stands; parameters and
+            multiply-adds of a detector's row are those of the whole detector.
         params_m: Parameters in decimal millions as printed (or converted, see `note`).
         params_exact: Parameters of the official code when it is built; our count must equal it.
         madds_m: Multiply-adds in decimal millions in *our* convention, where they are known.
@@ -97,6 +99,8 @@ class Published(BaseModel):
         convention: How the source counted, when that is not ours.
         top1_pct: Top-1 accuracy in percent.
         top5_pct: Top-5 accuracy in percent.
+        box_ap_pct: Average precision of boxes by COCO's rules, in percent (38.2).
+        mask_ap_pct: The same of masks.
         epochs: Length of training.
         recipe: Name of the source's recipe.
         source: Where the row stands.
@@ -107,6 +111,7 @@ class Published(BaseModel):
 
     backbone: str
     dataset: str = "imagenet1k"
+    task: Literal["classify", "mask_rcnn", "faster_rcnn", "retinanet"] = "classify"
     params_m: float | None = None
     params_exact: int | None = None
     madds_m: float | None = None
@@ -114,6 +119,8 @@ class Published(BaseModel):
     convention: str = ""
     top1_pct: float | None = None
     top5_pct: float | None = None
+    box_ap_pct: float | None = None
+    mask_ap_pct: float | None = None
     epochs: int | None = None
     recipe: str = ""
     source: str

@@ -25,10 +25,11 @@ CELL = re.compile(r"(?P<value>\d+(?:\.(?P<decimals>\d+))?) M")
 
 
 def rows(*, having: str) -> list[object]:
+    """Rows of networks that classify; what a whole detector counts is held where detectors are."""
     return [
         pytest.param(row, id=f"{row.backbone} {number}")
         for number, (_, row) in enumerate(ROWS)
-        if getattr(row, having) is not None
+        if getattr(row, having) is not None and row.task == "classify"
     ]
 
 
@@ -90,3 +91,32 @@ def test_the_rows_that_tables_are_read_for_are_there(
 ) -> None:
     found = [(row.epochs, row.top1_pct) for _, row in ROWS if row.backbone == backbone]
     assert (epochs, top1_pct) in found
+
+
+DETECTORS = [row for _, row in ROWS if row.task != "classify"]
+APS = {"box AP": "box_ap_pct", "mask AP": "mask_ap_pct"}
+NAMES = {"mask_rcnn": "Mask R-CNN", "faster_rcnn": "Faster R-CNN", "retinanet": "RetinaNet"}
+
+
+def test_rows_of_coco_say_which_detector_they_are_of() -> None:
+    assert len(DETECTORS) > 40
+    assert all((row.dataset == "coco2017") == (row.task != "classify") for _, row in ROWS)
+    assert all(row.note.startswith(f"{NAMES[row.task]} with FPN") for row in DETECTORS)
+
+
+@pytest.mark.parametrize("row", DETECTORS, ids=lambda row: f"{row.task} {row.backbone}")
+def test_a_detector_s_row_holds_the_figures_that_it_prints(row: Published) -> None:
+    printed = {
+        name: float(cell) for cell_name, cell in row.printed.items() if (name := APS.get(cell_name))
+    }
+    assert {name: value for name in APS.values() if (value := getattr(row, name))} == printed
+    assert (row.mask_ap_pct is not None) == (row.task == "mask_rcnn")
+    assert row.box_ap_pct is not None
+    assert row.top1_pct is row.top5_pct is None
+    cell = CELL.fullmatch(row.printed.get("Params", ""))
+    assert row.params_m == (float(cell["value"]) if cell else None)
+
+
+def test_a_row_that_classifies_has_no_average_precision() -> None:
+    classifying = [row for _, row in ROWS if row.task == "classify"]
+    assert {(row.box_ap_pct, row.mask_ap_pct) for row in classifying} == {(None, None)}

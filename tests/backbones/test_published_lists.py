@@ -33,7 +33,7 @@ def says_the_same(ours: Published, theirs: dict[str, Any]) -> bool:
     if ours.dataset != theirs["dataset"]:
         return False
     if ours.dataset == "coco2017":
-        return ours.printed.get("box AP") == str(theirs["box_ap"])
+        return ours.box_ap_pct == float(theirs["box_ap"])
     known = [(getattr(ours, name), theirs[name]) for name in figures if name in theirs]
     return all(mine == printed for mine, printed in known if mine is not None) and any(
         mine == printed for mine, printed in known

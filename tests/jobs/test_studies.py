@@ -110,7 +110,7 @@ def every_row() -> Iterator[tuple[Study, StudyRow]]:
 def printed_counts(backbone: str) -> list[float]:
     names = [name for name, _ in resolve(backbone).methods]
     rows = [row for name in names for row in registry.published(name)]
-    found = [row for row in rows if row.backbone == backbone]
+    found = [row for row in rows if row.backbone == backbone and row.task == "classify"]
     return [count for row in found if (count := row.params_exact or row.params_m)]
 
 

@@ -123,7 +123,6 @@ def _taken_text(one: Description) -> str:
 
 
 def _published_text(rows: Sequence[Published]) -> str:
-    # a row of detection alone has other figures
     found = [f"{figures} ({row.dataset})" for row in rows if (figures := _figures(row))]
     lines = found[:SHOWN]
     if len(rows) > len(lines):
@@ -136,5 +135,8 @@ def _figures(row: Published) -> str:
         ("{:g} M", row.params_m),
         ("{:g} M MAdds", row.madds_m),
         ("top-1 {:g} %", row.top1_pct),
+        ("mask AP {:g} %", row.mask_ap_pct),
+        ("box AP {:g} %", row.box_ap_pct),
     )
-    return ", ".join(form.format(value) for form, value in forms if value is not None)
+    found = ", ".join(form.format(value) for form, value in forms if value is not None)
+    return found if row.task == "classify" else f"{row.task}: {found}"
