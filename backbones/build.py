@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 _PLACING_ORDER = (Slot.BLOCK, Slot.CONV_NORM_ACT, Slot.CONV, Slot.GATE)
 """Gates come last, so that they follow whatever stands in the place of the norm by then."""
 
+_LONG_TRAINED = 2**40
+"""Steps after which every schedule has ended."""
+
 
 @runtime_checkable
 class Anneals(Protocol):
@@ -177,6 +180,11 @@ def anneal(network: nn.Module, *, step: int, steps_per_epoch: int) -> None:
     for module in network.modules():
         if isinstance(module, Anneals):
             module.anneal(step=step, steps_per_epoch=steps_per_epoch)
+
+
+def end_schedules(network: nn.Module) -> None:
+    """Set the schedules of all methods to where they end, as a trained network runs."""
+    anneal(network, step=_LONG_TRAINED, steps_per_epoch=1)
 
 
 def _refuse_overlap(chosen: Mapping[str, Sequence[Site]], text: str) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from backbones.sites import Pair
+
 TensorKey = tuple[int, int]
 
 
@@ -45,12 +47,12 @@ class Call:
     end: int
 
 
-def trace(network: nn.Module, *, image_size: int, channels: int = 3) -> list[Call]:
+def trace(network: nn.Module, *, image_size: int | Pair, channels: int = 3) -> list[Call]:
     """Run `network` once in evaluation mode on an empty image and note every call.
 
     Args:
         network: On the `meta` device; left in the mode in which it was.
-        image_size: Side of the square input in pixels.
+        image_size: Side of the square input in pixels, or its height and width.
         channels: Channels of the input.
 
     Returns:
@@ -62,11 +64,12 @@ def trace(network: nn.Module, *, image_size: int, channels: int = 3) -> list[Cal
         for name, module in network.named_modules()
         for handle in recorder.attach(name, module)
     ]
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     training = network.training
     network.eval()
     try:
         with torch.no_grad():
-            network(torch.empty(1, channels, image_size, image_size, device="meta"))
+            network(torch.empty(1, channels, height, width, device="meta"))
     finally:
         network.train(training)
         for handle in handles:

@@ -18,14 +18,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from backbones import weights_file
-from backbones.build import anneal, build
+from backbones.build import build, end_schedules
 from backbones.errors import WeightsError
 from backbones.release import Entry, fill, own_state
 from backbones.resolve import Resolved, resolve
 from backbones.weights_layout import best_layout
-
-_LONG_TRAINED = 2**40
-"""Steps after which every schedule has ended."""
 
 
 @runtime_checkable
@@ -251,7 +248,7 @@ def _coming_temperature(network: nn.Module, held: str | None) -> float | None:
     if held is not None:
         return _number(held)
     present = [module.temperature for module in modules]
-    anneal(network, step=_LONG_TRAINED, steps_per_epoch=1)
+    end_schedules(network)
     last = _temperature(network)
     for module, temperature in zip(modules, present, strict=True):
         module.temperature = temperature
