@@ -60,6 +60,10 @@ class DetectionRecipe(TrainingRecipe):
         min_length=1,
         description="Shorter side of a training image, px; one of these is drawn.",
     )
+    any_side: bool = Field(
+        default=False,
+        description="Whether any side between the least and the largest of short_sides is drawn.",
+    )
     long_side: int = Field(default=1333, ge=32, description="Longer side at most, px.")
     crop: bool = Field(
         default=False,

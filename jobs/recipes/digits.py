@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobs.recipes.detection import DetectionRecipe
 from jobs.recipes.recipe import Recipe
 
 
@@ -27,4 +28,37 @@ def digits_quick() -> Recipe:
         crop="pad4",
         flip=False,
         crop_pct=1.0,
+    )
+
+
+def digit_scenes_quick() -> DetectionRecipe:
+    """Scenes of digits, 12 epochs at 128 px with narrow heads: what `make demo` trains to detect.
+
+    Command: ``platform submit detect resnet10t/conv --set recipe=digit_scenes_quick``.
+    """
+    return DetectionRecipe(
+        name="digit_scenes_quick",
+        epochs=12,
+        batch_size=4,
+        micro_batch=4,
+        optimiser="adamw",
+        lr=1e-3,
+        lr_batch=4,
+        weight_decay=0.05,
+        decay_norms=False,
+        clip_grad=10.0,
+        warmup_steps=50,
+        warmup_ratio=0.1,
+        frozen_stages=0,
+        norm_eval=False,
+        short_sides=(128,),
+        long_side=128,
+        flip=False,
+        test_side=128,
+        pyramid_channels=64,
+        box_channels=128,
+        mask_convs=2,
+        anchor_scale=4.0,
+        proposals=100,
+        regions=64,
     )

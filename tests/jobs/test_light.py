@@ -10,8 +10,8 @@ from pathlib import Path
 from jobs import recipes, studies
 from jobs.job import get, kinds, read_spec
 assert {"classify", "benchmark"} <= set(kinds())
-for name in recipes.names():
-    assert recipes.get(name).digest() and recipes.summary(name)
+for name in recipes.names(recipes.TrainingRecipe):
+    assert recipes.get(name, recipes.TrainingRecipe).digest() and recipes.summary(name)
 for name in studies.names():
     assert studies.get(name).rows
 spec = read_spec("classify", {"backbone": "resnet18/conv", "recipe": "digits_quick"})

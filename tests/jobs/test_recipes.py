@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from jobs import recipes
 from jobs.errors import SpecError
-from jobs.recipes import Recipe
+from jobs.recipes import DetectionRecipe, TrainingRecipe
 
 PAPERS = {
     "antnet_400",
@@ -62,16 +62,49 @@ def test_every_recipe_of_the_papers_is_listed() -> None:
     assert set(recipes.names()) >= PAPERS
 
 
-@pytest.mark.parametrize("name", recipes.names())
+@pytest.mark.parametrize("name", recipes.names(TrainingRecipe))
 def test_a_recipe_is_called_like_its_function_and_says_what_it_is(name: str) -> None:
-    assert recipes.get(name).name == name
+    assert recipes.get(name, TrainingRecipe).name == name
     assert recipes.summary(name).endswith(".")
 
 
-@pytest.mark.parametrize("name", recipes.names())
+@pytest.mark.parametrize("name", recipes.names(TrainingRecipe))
 def test_a_recipe_survives_json(name: str) -> None:
-    recipe = recipes.get(name)
-    assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+    recipe = recipes.get(name, TrainingRecipe)
+    assert type(recipe).model_validate_json(recipe.model_dump_json()) == recipe
+
+
+def test_a_recipe_of_another_kind_is_refused_by_name() -> None:
+    with pytest.raises(SpecError, match=r"recipe 'coco_1x' is one to detect, not to classify"):
+        recipes.get("coco_1x")
+    with pytest.raises(
+        SpecError, match=r"'kw_adv300' is one to classify, not to detect; .*coco_1x"
+    ):
+        recipes.get("kw_adv300", DetectionRecipe)
+
+
+def test_the_learning_rate_of_detection_follows_the_batch_size() -> None:
+    recipe = recipes.get("coco_1x", DetectionRecipe)
+    assert recipe.peak_lr == 0.02
+    assert recipe.derive(batch_size=2).peak_lr == pytest.approx(0.0025)
+    assert recipe.derive(batch_size=2).first_lr == pytest.approx(2.5e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"short_sides": [800, 640]}, "short_sides must grow"),
+        ({"short_sides": [16]}, "32 px or more"),
+        ({"long_side": 700}, "long_side 700 is less than a shorter side of 800"),
+        ({"regions": 2000}, "regions 2000 are more than the proposals 1000"),
+        ({"warmup_epochs": 1}, "by warmup_steps and warmup_ratio"),
+    ],
+)
+def test_values_of_detection_that_do_not_fit_are_refused(
+    changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        recipes.get("coco_1x", DetectionRecipe).derive(**changes)
 
 
 def test_an_unknown_recipe_is_refused_with_near_names() -> None:

@@ -18,14 +18,18 @@ def recipes(
     from convoy.terminal import tables
     from jobs import recipes as registry
 
-    known = registry.names()
+    kinds = {
+        name: kind for kind, model in registry.MODELS.items() for name in registry.names(model)
+    }
+    known = sorted(kinds)
     wanted = [name for name in known if text.lower() in f"{name} {registry.summary(name)}".lower()]
     found = [text] if text in known else wanted
     if as_json:
-        say.answer([registry.get(name).model_dump(mode="json") for name in found])
+        recipes = [registry.get(name, registry.TrainingRecipe) for name in found]
+        say.answer([{"kind": kinds[one.name], **one.model_dump(mode="json")} for one in recipes])
     elif len(found) == 1:
-        say.line(f"{found[0]}: {registry.summary(found[0])}")
-        recipe = registry.get(found[0])
+        recipe = registry.get(found[0], registry.TrainingRecipe)
+        say.line(f"{found[0]} (to {kinds[found[0]]}): {registry.summary(found[0])}")
         meanings = type(recipe).model_fields
         lines = [
             (key, str(value), meanings[key].description or "")
@@ -33,13 +37,17 @@ def recipes(
         ]
         tables.put(tables.grid(("value", "is", "meaning"), lines, keep=("value", "is")))
     elif found:
-        rows = [(name, registry.summary(name)) for name in found]
+        rows = [(name, kinds[name], registry.summary(name)) for name in found]
         caption = f"{len(found)} of {len(known)} recipes"
-        tables.put(tables.grid(("recipe", "description"), rows, keep=("recipe",), caption=caption))
+        tables.put(
+            tables.grid(
+                ("recipe", "to", "description"), rows, keep=("recipe", "to"), caption=caption
+            )
+        )
     else:
         say.line(f"no recipe has {text!r} in name or description; known: {', '.join(known)}")
     shown = (found or known)[0]
     say.hint(
         f"platform recipes {shown}",
-        f"platform submit classify <backbone> --set data=<folder> --set recipe={shown}",
+        f"platform submit {kinds[shown]} <backbone> --set data=<folder> --set recipe={shown}",
     )
