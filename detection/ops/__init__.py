@@ -1,0 +1,1 @@
+"""The operators of ``mmcv._ext`` that the R-CNN family calls, on torchvision's."""
