@@ -7,7 +7,6 @@ an image, and a size without objects has no score. Where masks are scored, sizes
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from faster_coco_eval.core.coco import COCO
 from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 
+from detection.annotations import read_annotations
 from detection.errors import DetectionError
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def evaluate(
     Raises:
         DetectionError: The file cannot be read, or findings are on images that it does not know.
     """
-    truth = _read(annotation_file)
+    truth = read_annotations(annotation_file)
     chosen = sorted({image["id"] for image in truth["images"]} if image_ids is None else image_ids)
     _require_known(truth, image_ids=chosen, results=results, annotation_file=annotation_file)
     inside = set(chosen)
@@ -169,29 +169,6 @@ def evaluate(
         mask=mask.summary if mask else None,
         categories=tuple(_by_category(truth, box=box, mask=mask, image_ids=chosen)),
     )
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """Read an annotation file, its objects numbered anew.
-
-    The evaluator marks what is matched by the object's number, so that a file with an object 0, or
-    with a number twice, would be scored wrongly.
-    """
-    try:
-        truth: dict[str, Any] = json.loads(file.read_bytes())
-        truth["annotations"] = [
-            {**entry, "id": number, "iscrowd": int(entry.get("iscrowd", 0))}
-            for number, entry in enumerate(truth["annotations"], start=1)
-        ]
-        {image["id"] for image in truth["images"]}, truth["categories"]
-    except OSError as error:
-        raise DetectionError(f"annotations {file} cannot be opened: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DetectionError(
-            f"{file} is no annotation file in COCO's format: {error!r}; it needs images, "
-            "annotations and categories"
-        ) from error
-    return truth
 
 
 def _require_known(
