@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -51,6 +51,19 @@ class NewRun:
     retry_of: int | None = None
     code: Mapping[str, Json] = field(default_factory=dict)
     study: str = ""
+
+
+@dataclass(frozen=True)
+class Following:
+    """A run to be submitted together with the one that it starts from.
+
+    Attributes:
+        parent: Place of that one in the submission, from 0, before its own.
+        make: Gives the run, checked, when it is told its parent's number.
+    """
+
+    parent: int
+    make: Callable[[int], NewRun]
 
 
 @dataclass(frozen=True)
@@ -237,3 +250,4 @@ class Filter:
     study: str = ""
     ids: Sequence[int] = ()
     text: str = ""
+    retry_of: int | None = None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from convoy import submission
+from convoy import lineage, submission
 from convoy.records import NewRun, Run
 from convoy.states import RunState
 
@@ -51,7 +51,7 @@ def enqueue(store: Store, new: Sequence[NewRun]) -> list[Part]:
     newest = max((run.id for run in store.runs(limit=1)), default=0)
     runs = store.submit(new)
     while ended := [run for run in runs if _is_to_be_taken_up(run)]:
-        retries = [_retry(run) for run in ended]
+        retries = [_retry(store, run) for run in ended]
         taken = {run.id: up for run, up in zip(ended, store.submit(retries), strict=True)}
         runs = [taken.get(run.id, run) for run in runs]
     return [Part(run, is_new=run.id > newest) for run in runs]
@@ -66,6 +66,7 @@ def _is_to_be_taken_up(run: Run) -> bool:
     return run.state.is_final and run.state is not RunState.SUCCEEDED
 
 
-def _retry(run: Run) -> NewRun:
+def _retry(store: Store, run: Run) -> NewRun:
     wishes = submission.Wishes(owner=run.owner)
-    return replace(submission.retry(run, wishes=wishes), key=f"{run.key}:after {run.id}")
+    again = submission.retry(lineage.with_successors(store, run), wishes=wishes)
+    return replace(again, key=f"{run.key}:after {run.id}")

@@ -144,7 +144,7 @@ class _Queue:
         failed = [f"run {k} {s.value}" for k, s in needs.items() if s and _never_succeeds(s)]
         if failed:
             text = f"it depends on what did not succeed: {', '.join(failed)}; `platform retry`"
-            self.doomed[run.id] = f"{text} that first, then submit this one again"
+            self.doomed[run.id] = f"{text} that first, then this one"
             return True
         open_ = [
             f"run {other} ({state.value if state else 'unknown'})"

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from backbones.errors import near
 from convoy.errors import SubmissionError
@@ -22,13 +22,6 @@ CPUS_MOST = 4096
 PRIORITY_MOST = 1_000_000
 NAME_MOST = 200
 EMBEDDED_CLASSES = {"digits": 10}
-
-
-class RunSource(Protocol):
-    """What is asked of the store before a submission."""
-
-    def run(self, run_id: int) -> Run:
-        """Return a run; RunNotFoundError when there is none."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +113,7 @@ def new_run(
         recipe=str(getattr(getattr(spec, "recipe", None), "name", "") or ""),
         priority=wishes.priority,
         key=key,
-        depends_on=wishes.after,
+        depends_on=tuple(dict.fromkeys((*wishes.after, *parents_of(kind, spec)))),
         retry_of=retry_of,
         code=code_version(),
         study=wishes.study,
@@ -182,20 +175,12 @@ def resources_of(kind: JobKind, wishes: Wishes) -> Resources:
     return dataclasses.replace(kind.resources, **asked)
 
 
-def check_dependencies(store: RunSource, after: Sequence[int]) -> None:
-    """Refuse to wait for what will never succeed.
-
-    Raises:
-        RunNotFoundError: There is no such run.
-        SubmissionError: The run has failed or was cancelled.
-    """
-    for run_id in after:
-        state = store.run(run_id).state
-        if state.is_final and state is not RunState.SUCCEEDED:
-            raise SubmissionError(
-                f"run {run_id} is {state}, so nothing can wait for it; "
-                f"platform retry {run_id} takes it up again"
-            )
+def parents_of(kind: str, spec: Spec | Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the numbers of the runs that a spec, checked or as stored, starts from."""
+    find = job.get(kind).parents_of
+    if find is None:
+        return ()
+    return find(spec if isinstance(spec, Spec) else job.read_spec(kind, spec))
 
 
 def _check_words(wishes: Wishes) -> None:

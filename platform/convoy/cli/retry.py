@@ -22,11 +22,12 @@ def retry(
     as_json: Annotated[bool, typer.Option("--json", help="Print the new run as JSON.")] = False,
 ) -> None:
     """Queue a new run with the spec of a failed or cancelled one, from its last checkpoint."""
-    from convoy import submission
+    from convoy import lineage, submission
     from convoy.cli.submit import enqueue
 
     call = invocation.of(ctx)
     wishes = submission.Wishes(owner=call.settings().owner, workers=workers, cpus=cpus, gpus=gpus)
     with call.store() as store:
-        new = submission.retry(store.run(run_id), wishes=wishes)
+        ended = lineage.with_successors(store, store.run(run_id))
+        new = submission.retry(ended, wishes=wishes)
     enqueue(call, [new], quiet=quiet, as_json=as_json)

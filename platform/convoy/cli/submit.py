@@ -11,7 +11,9 @@ import typer
 from convoy.cli import invocation, say, submit_study
 
 if TYPE_CHECKING:
-    from convoy.records import NewRun, Run
+    from collections.abc import Sequence
+
+    from convoy.records import Following, NewRun, Run
 
 
 def submit(
@@ -76,7 +78,7 @@ def submit(
     --set data=/data/imagenet (platform studies lists them). Rows that are there already are told,
     not queued again.
     """
-    from convoy import submission
+    from convoy import lineage, submission
     from convoy.values import read_numbers, read_values
 
     call = invocation.of(ctx)
@@ -106,7 +108,7 @@ def submit(
         )
     else:
         asked.refuse(kind)
-        new = submission.prepare(
+        new = lineage.prepare(
             kind,
             read_values(file=file, sets=sets or ()),
             wishes=wishes,
@@ -122,13 +124,13 @@ def submit(
 
 
 def enqueue(
-    call: invocation.Invocation, new: list[NewRun], *, quiet: bool, as_json: bool
+    call: invocation.Invocation, new: Sequence[NewRun | Following], *, quiet: bool, as_json: bool
 ) -> list[Run]:
     """Submit checked runs and print what came of it."""
-    from convoy import submission
+    from convoy import lineage
 
     with call.store() as store:
-        submission.check_dependencies(store, new[0].depends_on)
+        lineage.check(store, new)
         known_until = store.now()
         runs = store.submit(new)
         dispatched = any(dispatcher.alive for dispatcher in store.dispatchers())
@@ -159,11 +161,12 @@ def _hint(runs: list[Run], *, dispatched: bool) -> None:
     say.hint(*(steps if dispatched else ["platform up (no dispatcher runs yet)", *steps]))
 
 
-def _show(new: list[NewRun], *, as_json: bool) -> list[Run]:
+def _show(new: Sequence[NewRun | Following], *, as_json: bool) -> list[Run]:
     """Print what would be submitted; submit nothing."""
+    from convoy.records import Following
     from convoy.terminal import preview
 
-    found = [preview.look(run) for run in new]
+    found = [preview.look(run.make(0) if isinstance(run, Following) else run) for run in new]
     if as_json:
         say.answer([item.as_json() for item in found])
         return []

@@ -173,18 +173,19 @@ def _enqueue(
     call: invocation.Invocation, study: Study, variant: Variant, *, wishes: Wishes, again: bool
 ) -> tuple[list[Part], bool]:
     """Queue what is missing; return all parts, and whether somebody dispatches."""
-    from convoy import repeatable, submission
+    from convoy import lineage, repeatable
     from convoy import study as queueing
     from convoy.leaderboard.study import members_of
 
     with call.store() as store:
-        submission.check_dependencies(store, wishes.after)
         if again:
             changed = queueing.with_changes(study, variant.values)
             members = members_of(changed, store.every())
             earlier = [run for run in members if run.kind == queueing.KIND]
             variant = replace(variant, seeds=[repeatable.unused_seed(earlier)])
-        parts = repeatable.enqueue(store, queueing.plan(study, variant, wishes=wishes))
+        new = queueing.plan(study, variant, wishes=wishes)
+        lineage.check(store, new)
+        parts = repeatable.enqueue(store, new)
         return parts, any(dispatcher.alive for dispatcher in store.dispatchers())
 
 

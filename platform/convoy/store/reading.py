@@ -194,6 +194,7 @@ def _conditions(which: Filter) -> list[ColumnElement[bool]]:
             (runs.c.kind, which.kind),
             (runs.c.owner, which.owner),
             (runs.c.study, which.study),
+            (runs.c.retry_of, which.retry_of),
         )
         if value
     ]

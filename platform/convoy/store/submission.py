@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from convoy.errors import IllegalMoveError, StoreError, SubmissionError
 from convoy.models import codes, dependencies, moves, runs
-from convoy.records import NewRun, Run
+from convoy.records import Following, NewRun, Run
 from convoy.states import RunState
 from convoy.store.batch import pack_json
 from convoy.store.database import clock_of
@@ -23,7 +23,7 @@ from convoy.store.row import RUN, AnyRow
 class Submission(Reading):
     """What a person, a study or a sweep writes."""
 
-    def submit(self, runs: Sequence[NewRun]) -> list[Run]:
+    def submit(self, runs: Sequence[NewRun | Following]) -> list[Run]:
         """Queue runs, all or none, in one transaction.
 
         Args:
@@ -36,6 +36,7 @@ class Submission(Reading):
         Raises:
             SubmissionError: A key is taken by a run of another spec, or a run that is named
                 (`depends_on`, `retry_of`) does not exist.
+            ValueError: A run follows one that does not stand before it.
         """
         try:
             return self._submit(runs)
@@ -79,26 +80,53 @@ class Submission(Reading):
                 note(connection, run_id, run.attempt, at=now, reason=f"asked to stop: {reason}")
             return self._run(connection, run_id)
 
-    def _submit(self, new: Sequence[NewRun]) -> list[Run]:
+    def _submit(self, new: Sequence[NewRun | Following]) -> list[Run]:
         with self._writing() as connection:
-            _require(connection, new)
-            known = _known(connection, new)
-            fresh: dict[str | int, NewRun] = {}
-            for place, run in enumerate(new):
-                if run.key in known:
-                    first = known[run.key]
-                    _require_same(run, first, first_is=f"run {first.id}")
-                elif run.key in fresh:
-                    _require_same(run, fresh[run.key], first_is="another run of this submission")
-                else:
-                    fresh[run.key or place] = run
-            made = dict(zip(fresh, _insert(connection, list(fresh.values())), strict=True))
-            ids = [
-                known[run.key].id if run.key in known else made[run.key or place]
-                for place, run in enumerate(new)
-            ]
-            found = {run.id: run for run in self._runs(connection, RUN.where(runs.c.id.in_(ids)))}
-            return [found[run_id] for run_id in ids]
+            ids: dict[int, int] = {}
+            for generation in _generations(new):
+                # those that follow runs learn the numbers that these have just got
+                ready = [_ready(new[place], ids) for place in generation]
+                ids |= zip(generation, _place(connection, ready), strict=True)
+            query = RUN.where(runs.c.id.in_(sorted(set(ids.values()))))
+            found = {run.id: run for run in self._runs(connection, query)}
+            return [found[ids[place]] for place in range(len(new))]
+
+
+def _generations(new: Sequence[NewRun | Following]) -> list[list[int]]:
+    """Return the places of the runs: first those that follow none, then those that follow these."""
+    depth: list[int] = []
+    for place, run in enumerate(new):
+        if isinstance(run, Following) and not 0 <= run.parent < place:
+            raise ValueError(f"run {place} follows {run.parent}, which does not stand before it")
+        depth.append(depth[run.parent] + 1 if isinstance(run, Following) else 0)
+    return [
+        [place for place, found in enumerate(depth) if found == wanted]
+        for wanted in range(max(depth, default=-1) + 1)
+    ]
+
+
+def _ready(run: NewRun | Following, ids: Mapping[int, int]) -> NewRun:
+    return run.make(ids[run.parent]) if isinstance(run, Following) else run
+
+
+def _place(connection: Connection, new: Sequence[NewRun]) -> list[int]:
+    """Insert the runs that are not there yet; return all their numbers in the order given."""
+    _require(connection, new)
+    known = _known(connection, new)
+    fresh: dict[str | int, NewRun] = {}
+    for place, run in enumerate(new):
+        if run.key in known:
+            first = known[run.key]
+            _require_same(run, first, first_is=f"run {first.id}")
+        elif run.key in fresh:
+            _require_same(run, fresh[run.key], first_is="another run of this submission")
+        else:
+            fresh[run.key or place] = run
+    made = dict(zip(fresh, _insert(connection, list(fresh.values())), strict=True))
+    return [
+        known[run.key].id if run.key in known else made[run.key or place]
+        for place, run in enumerate(new)
+    ]
 
 
 def _require(connection: Connection, new: Sequence[NewRun]) -> None:
