@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from torch import Tensor
+
+from detection import openmmlab as openmmlab  # before mmdet
+
+from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor  # isort: skip
 
 _CELLS = 14
 """mmdet's 56 pixels on a map of stride 4: regions of up to twice this side stay on the finest."""
