@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from detection.labelling import font, write_names
 from detection.painting import paint_box, paint_mask
+from detection.sample import GAP_PX
 from detection.things import LEAST_SCORE, Box, Thing
-
-GAP_PX: Final = 8
-"""Between the two halves of a picture."""
 
 _LEAST_PX, _MOST_PX = 640, 800
 """Longer side of a drawn image: smaller ones are enlarged by a whole number, larger ones shrunk."""
@@ -41,7 +38,7 @@ def side_by_side(
         least_score: With which things were found; it is written above them.
 
     Returns:
-        A picture whose left and right half are of one size; see `halves`.
+        A picture whose left and right half are of one size; see `detection.sample.halves`.
     """
     panels = [draw(image, things, categories=categories) for things in (found, truth)]
     titles = (f"Found: {len(found) or 'none'} (score from {least_score:g})", _truth_title(truth))
@@ -60,15 +57,6 @@ def _truth_title(truth: Sequence[Thing]) -> str:
     crowds = sum(thing.is_crowd for thing in truth)
     text = f"Ground truth: {len(truth) - crowds}"
     return f"{text}, and {crowds} crowd{'s' if crowds > 1 else ''}" if crowds else text
-
-
-def halves(picture: Image.Image) -> tuple[Image.Image, Image.Image]:
-    """Cut a picture of `side_by_side` into what was found and what is there."""
-    wide, high = (picture.width - GAP_PX) // 2, picture.height
-    return (
-        picture.crop((0, 0, wide, high)),
-        picture.crop((picture.width - wide, 0, picture.width, high)),
-    )
 
 
 def draw(image: Image.Image, things: Sequence[Thing], *, categories: Sequence[str]) -> Image.Image:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,30 +14,11 @@ from detection.annotations import read_annotations
 from detection.drawing import side_by_side
 from detection.errors import DetectionError
 from detection.found import Found
+from detection.sample import FOLDER, LIST, Sample, write_list
 from detection.things import LEAST_SCORE, things_annotated, things_found
 
-LIST: Final = "samples.json"
-FOLDER: Final = "samples"
 COUNT: Final = 16
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One picture, as `LIST` describes it.
-
-    Attributes:
-        file: Its name below the folder that also holds the list: ``samples/000.png``.
-        image_id: As in the annotation file.
-        name: File of the image.
-        found: Things drawn on its left half.
-        objects: On its right half, crowds apart.
-    """
-
-    file: str
-    image_id: int
-    name: str
-    found: int
-    objects: int
+"""Pictures of a run."""
 
 
 def choose_images(truth: Mapping[str, Any], *, count: int = COUNT) -> list[int]:
@@ -94,7 +73,7 @@ def write_samples(
         sample, picture = artist.draw(image_id, found=by_image.get(image_id), file=file)
         picture.save(folder / file)
         samples.append(sample)
-    (folder / LIST).write_text(json.dumps([asdict(sample) for sample in samples], indent=1))
+    (folder / LIST).write_text(write_list(samples))
     return [*(sample.file for sample in samples), LIST]
 
 

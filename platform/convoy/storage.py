@@ -182,12 +182,17 @@ class Storage:
             self._files.makedirs(f"{self._root}/{Path(name).parent.as_posix()}", exist_ok=True)
             self._files.pipe_file(f"{self._root}/{name}", text.encode())
 
-    def read_text(self, name: str) -> str | None:
-        """Return a small file's text, or None when there is none."""
+    def read(self, name: str) -> bytes | None:
+        """Return a small file's content, or None when there is none."""
         try:
-            return bytes(self._files.cat_file(f"{self._root}/{name}")).decode()
+            return bytes(self._files.cat_file(f"{self._root}/{name}"))
         except FileNotFoundError:
             return None
+
+    def read_text(self, name: str) -> str | None:
+        """Return a small file's text, or None when there is none."""
+        content = self.read(name)
+        return None if content is None else content.decode()
 
     def names(self, folder: str) -> list[str]:
         """Return what lies directly in a folder, relative names; nothing when it is missing."""

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detection.drawing import draw, halves, side_by_side
+from detection.drawing import draw, side_by_side
 from detection.errors import DetectionError
 from detection.found import Found
 from detection.painting import Colour, colour
-from detection.samples import LIST, choose_images, write_samples
+from detection.sample import LIST, halves, read_list
+from detection.samples import choose_images, write_samples
 from detection.things import Thing, things_annotated, things_found
 from tests.detection.coco_truth import (
     CATEGORY_IDS,
@@ -169,19 +170,25 @@ def test_samples_are_written_with_a_list_that_says_what_they_show(
     target = tmp_path / "out"
     names = write(split, target)
     assert names == [*(f"samples/{number:03d}.png" for number in range(4)), LIST]
-    listed = json.loads((target / LIST).read_text())
-    assert [entry["file"] for entry in listed] == names[:-1]
+    listed = read_list((target / LIST).read_text())
+    assert [entry.file for entry in listed] == names[:-1]
     truth = json.loads((split / "truth.json").read_text())
     for entry in listed:
         objects = [
             one
             for one in truth["annotations"]
-            if one["image_id"] == entry["image_id"] and not one["iscrowd"]
+            if one["image_id"] == entry.image_id and not one["iscrowd"]
         ]
-        assert entry["objects"] == len(objects) > 0
-        assert entry["name"] == f"{entry['image_id']:04d}.png"
-        with Image.open(target / entry["file"]) as picture:
+        assert entry.objects == len(objects) > 0
+        assert entry.name == f"{entry.image_id:04d}.png"
+        with Image.open(target / entry.file) as picture:
             assert picture.width > 2 * picture.height
+
+
+def test_what_is_no_list_of_samples_is_refused() -> None:
+    for text in ("{", "[1]", '[{"file": "samples/000.png"}]'):
+        with pytest.raises(DetectionError, match="no list of sample pictures"):
+            read_list(text)
 
 
 def test_every_run_of_a_data_set_shows_the_same_images(split: Path, tmp_path: Path) -> None:
@@ -189,7 +196,7 @@ def test_every_run_of_a_data_set_shows_the_same_images(split: Path, tmp_path: Pa
     write(split, first)
     write(split, second, found=[], least_score=0.9)
     shown = [
-        [entry["image_id"] for entry in json.loads((folder / LIST).read_text())]
+        [sample.image_id for sample in read_list((folder / LIST).read_text())]
         for folder in (first, second)
     ]
     assert shown[0] == shown[1]
@@ -226,4 +233,4 @@ def test_real_scenes_are_drawn(real_images: Path, tmp_path: Path) -> None:
         count=8,
     )
     assert len(names) == 9
-    assert sum(entry["found"] for entry in json.loads((tmp_path / LIST).read_text())) > 0
+    assert sum(sample.found for sample in read_list((tmp_path / LIST).read_text())) > 0
