@@ -89,7 +89,7 @@ def make_detector(
     # drawn on the host, so that a seed gives the same weights on every device
     with torch.random.fork_rng(devices=[]), torch.device("meta" if is_meta else "cpu"):
         torch.manual_seed(seed)
-        detector = cast("nn.Module", MODELS.build(settings))
+        detector: Any = MODELS.build(settings)
         if not is_meta:  # mmengine reads the values back
             detector.init_weights()
-    return detector if is_meta else detector.to(device)
+    return cast("nn.Module", detector if is_meta else detector.to(device))
