@@ -10,10 +10,11 @@ not how well a new writer would be read.
 from __future__ import annotations
 
 import random
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from jobs.data.embedded import write_once
+from jobs.data.imagefolder import Split
 
 NAME = "digits"
 SIDE_PX = 32
@@ -32,22 +33,7 @@ def write(cache: Path) -> Path:
     Returns:
         The folder ``<cache>/digits`` with ``train`` and ``val``.
     """
-    target = cache / NAME
-    if target.is_dir():
-        return target
-    cache.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{NAME}-", dir=cache))
-    try:
-        _write_images(aside)
-        aside.chmod(0o755)
-        aside.rename(target)
-    except OSError:
-        # another process may have been first: its folder is whole, for it was renamed too
-        if not target.is_dir():
-            raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return target
+    return write_once(cache, NAME, fill=_write_images)
 
 
 def _write_images(folder: Path) -> None:
@@ -56,15 +42,19 @@ def _write_images(folder: Path) -> None:
 
     digits = load_digits()
     grey = (digits.images * (255 / 16)).round().astype("uint8")
-    for index, split in _split(digits.target.tolist()):
+    for index, side in split(digits.target.tolist()):
         image = Image.fromarray(grey[index]).resize((SIDE_PX, SIDE_PX), Image.Resampling.NEAREST)
-        file = folder / split / str(digits.target[index]) / f"{index:04d}.png"
+        file = folder / side / str(digits.target[index]) / f"{index:04d}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         image.save(file)
 
 
-def _split(labels: list[int]) -> Iterator[tuple[int, str]]:
-    """Yield each index with its split: a fifth of every class is held out."""
+def split(labels: list[int]) -> Iterator[tuple[int, Split]]:
+    """Yield each index with its split: a fifth of every class is held out.
+
+    Args:
+        labels: Digit of each scan, in scikit-learn's order.
+    """
     draw = random.Random(_SPLIT_SEED)
     for label in sorted(set(labels)):
         members = [index for index, other in enumerate(labels) if other == label]

@@ -14,14 +14,13 @@ from convoy.provenance import code_version
 from convoy.records import NewRun, Run
 from convoy.states import RunState
 from jobs import job
-from jobs.data.source import class_names, short_name
+from jobs.data.source import EMBEDDED, class_names, short_name
 from jobs.job import JobKind, Resources, Spec
 from jobs.recipes import Recipe
 
 CPUS_MOST = 4096
 PRIORITY_MOST = 1_000_000
 NAME_MOST = 200
-EMBEDDED_CLASSES = {"digits": 10}
 
 
 @dataclass(frozen=True)
@@ -251,12 +250,12 @@ def image_size_of(spec: Spec, default: int = 224) -> int:
 
 
 def classes_of(spec: Spec, default: int = 1000) -> int:
-    """Return how many classes a spec is about: its own field, or the class folders of its data."""
+    """Return how many classes a spec is about: its own field, or what its data name."""
     if given := getattr(spec, "classes", None):
         return int(given)
     data = str(getattr(spec, "data", ""))
-    if data in EMBEDDED_CLASSES:
-        return EMBEDDED_CLASSES[data]
+    if data in EMBEDDED:
+        return EMBEDDED[data].classes
     return len(class_names(Path(data))) if data else default
 
 
