@@ -38,6 +38,7 @@ class Resizing:
 
     Attributes:
         short_sides: Shorter side in pixels; with several, one is drawn for each image.
+        any_side: Whether any size between the least and the greatest of them is drawn.
         long_side: The longer side stays within this, in pixels.
         crop: Whether, and how, parts are cut out.
     """
@@ -45,6 +46,7 @@ class Resizing:
     short_sides: tuple[int, ...] = (800,)
     long_side: int = 1333
     crop: Cropping | None = None
+    any_side: bool = False
 
     def __post_init__(self) -> None:
         """Refuse sides that contradict each other."""
@@ -82,6 +84,9 @@ def train_pipeline(
             step["prob"] = flip
         elif step["type"] == "Resize":
             _resize(step, resizing.short_sides, long_side=resizing.long_side)
+            if resizing.any_side and len(resizing.short_sides) > 1:
+                sizes = step.pop("scales")
+                step.update(type="RandomResize", scale=[sizes[0], sizes[-1]], keep_ratio=True)
         elif step["type"] == "RandomChoice":
             _crop(step["transforms"], resizing)
     return steps

@@ -83,11 +83,17 @@ class DetectionRecipe(TrainingRecipe):
     anchor_scale: float = Field(
         default=8.0, gt=0, description="Side of an anchor over the stride of its map."
     )
+    anchors: int = Field(
+        default=256, ge=2, description="Anchors that train the first stage, of each image."
+    )
     proposals: int = Field(
         default=1000, ge=1, description="Regions that reach the second stage, of each image."
     )
     regions: int = Field(
-        default=512, ge=1, description="Of them, those that train it, of each image."
+        default=512, ge=2, description="Of them, those that train it, of each image."
+    )
+    detections: int = Field(
+        default=100, ge=1, le=100, description="Objects that are found at most, of each image."
     )
 
     def _faults(self) -> Iterable[Fault]:

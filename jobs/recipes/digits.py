@@ -59,6 +59,7 @@ def digit_scenes_quick() -> DetectionRecipe:
         box_channels=128,
         mask_convs=2,
         anchor_scale=4.0,
-        proposals=100,
+        anchors=64,
+        proposals=128,
         regions=64,
     )

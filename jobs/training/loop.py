@@ -65,6 +65,8 @@ class Course:
         parallel: The network as it is called: `trained.network`, wrapped when there are several
             workers.
         checkpoints: The run's.
+        has_schedules: Whether the backbone's methods follow their schedules (temperatures), or
+            stay as they are.
     """
 
     recipe: TrainingRecipe
@@ -79,6 +81,7 @@ class Course:
     trained: Trained
     parallel: nn.Module
     checkpoints: Checkpoints
+    has_schedules: bool = True
 
     @property
     def total_steps(self) -> int:
@@ -91,6 +94,8 @@ class Course:
         They count the micro-batches of all workers, from 0, so that their course does not depend
         on how many workers share a step.
         """
+        if not self.has_schedules:
+            return
         per_epoch = self.steps_per_epoch * self.recipe.micro_batches
         anneal(network, step=micro_step, steps_per_epoch=per_epoch)
 

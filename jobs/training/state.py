@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from timm.utils.model_ema import ModelEmaV3
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from jobs import device as devices
@@ -170,16 +171,44 @@ def read_scored(network: nn.Module, folder: Path, *, ema: bool) -> Progress:
     Raises:
         JobError: There is no such file, or the weights are of another network.
     """
-    try:
-        # mapped: moments and random states are not read
-        state = torch.load(folder / FILE, map_location="cpu", weights_only=True, mmap=True)
+    with _explained(folder):
+        state = _mapped(folder)
         network.load_state_dict(state["ema" if ema else "network"])
+    return Progress(**state["progress"])
+
+
+def scored_weights(folder: Path, *, ema: bool = False) -> dict[str, Tensor]:
+    """Return the weights that a checkpoint's scores are about, on the CPU.
+
+    Args:
+        folder: Of the checkpoint.
+        ema: Whether the run scores the average of its weights.
+
+    Raises:
+        JobError: There is no such file, or it is none of ours.
+    """
+    with _explained(folder):
+        weights: dict[str, Tensor] = _mapped(folder)["ema" if ema else "network"]
+    return weights
+
+
+def _mapped(folder: Path) -> Mapping[str, Any]:
+    # mapped: moments and random states are not read
+    state: Mapping[str, Any] = torch.load(
+        folder / FILE, map_location="cpu", weights_only=True, mmap=True
+    )
+    return state
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, KeyError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:_SHOWN]
         raise JobError(
             f"the checkpoint {folder} cannot be read into this network: {reason}"
         ) from error
-    return Progress(**state["progress"])
 
 
 def _random_states() -> dict[str, Any]:

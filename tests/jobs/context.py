@@ -74,7 +74,9 @@ class FolderContext:
         return self.parents[run_id]
 
     def keep(self, path: Path, *, name: str) -> None:
-        shutil.copy(path, self._folder("kept") / name)
+        target = self._folder("kept") / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
 
     def stop_requested(self) -> str | None:
         steps = self.reports[-1].step if self.reports else 0

@@ -1,0 +1,180 @@
+"""The detector of a run with its initial weights."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from backbones import weights
+from backbones.build import build
+from backbones.errors import BackboneError, WeightsError
+from detection.detector import make_detector
+from detection.errors import DetectionError
+from detection.settings import Sizes
+from jobs import initial as initials
+from jobs.detect import DetectSpec
+from jobs.errors import SpecError
+from jobs.job import JobContext, Parent
+from jobs.recipes import DetectionRecipe
+from jobs.training.state import scored_weights
+
+logger = logging.getLogger(__name__)
+
+_CLASSES = 1000
+"""Width of the classifier that is cut away."""
+_IMAGE_SIZE = 224
+"""Side of the images for which a backbone is built when nobody trained it before."""
+
+
+def parent_of(spec: DetectSpec, context: JobContext) -> Parent | None:
+    """Return the run that a spec starts from, if it names one.
+
+    Raises:
+        SpecError: It did not succeed, or keeps no checkpoint.
+    """
+    run_id = initials.run_of(spec.initial)
+    return None if run_id is None else context.parent(run_id)
+
+
+def make_network(
+    spec: DetectSpec, *, classes: int, device: str, parent: Parent | None = None
+) -> nn.Module:
+    """Make the detector of a spec and give it its initial weights.
+
+    Args:
+        spec: Says which, from which seed, and from what weights.
+        classes: Categories.
+        device: Where.
+        parent: The run that `spec.initial` names.
+
+    Raises:
+        SpecError: The detector cannot be made, or the weights cannot be had or do not fit.
+    """
+    pretrained = spec.initial == initials.PRETRAINED
+    try:
+        detector = make_detector(
+            spec.detector,
+            backbone=spec.backbone,
+            classes=classes,
+            image_size=_image_size(parent),
+            seed=spec.seed,
+            device=device,
+            frozen_stages=spec.recipe.frozen_stages,
+            norm_eval=spec.recipe.norm_eval,
+            drop_path=spec.recipe.drop_path,
+            pretrained=pretrained,
+            prepare=_preparation(spec, parent),
+            sizes=sizes_of(spec.recipe),
+        )
+    except (BackboneError, DetectionError) as error:
+        raise SpecError(f"initial: {error}" if _is_about_weights(error) else str(error)) from error
+    except (OSError, RuntimeError) as error:
+        if not pretrained:
+            raise
+        raise SpecError(
+            f"the library's weights for {spec.backbone} cannot be had ({error}); use "
+            f"initial={initials.RUN}ID, a file of weights, or {initials.SCRATCH}"
+        ) from error
+    if parent is not None and parent.kind == "detect":
+        _fill(detector, scored_weights(parent.folder), parent=parent, classes=classes)
+    return detector
+
+
+def check_initial(spec: DetectSpec) -> None:
+    """See that a file of initial weights fits the backbone, without making it.
+
+    Raises:
+        SpecError: It cannot be read or does not fit.
+    """
+    if initials.is_file(spec.initial):
+        network = build(spec.backbone, classes=_CLASSES, image_size=_IMAGE_SIZE, device="meta")
+        try:
+            weights.recognise(network, spec.initial, backbone=spec.backbone, own_classes=_CLASSES)
+        except WeightsError as error:
+            raise SpecError(f"initial: {error}") from error
+
+
+def sizes_of(recipe: DetectionRecipe) -> Sizes:
+    """Return how large the parts of a recipe's detector are."""
+    return Sizes(
+        feature_channels=recipe.pyramid_channels,
+        hidden_channels=recipe.box_channels,
+        mask_channels=recipe.pyramid_channels,
+        mask_convolutions=recipe.mask_convs,
+        anchor_scales=(recipe.anchor_scale,),
+        proposals=recipe.proposals,
+        anchor_samples=recipe.anchors,
+        region_samples=recipe.regions,
+        detections=recipe.detections,
+    )
+
+
+def initial_name(spec: DetectSpec, parent: Parent | None) -> str:
+    """Return what initial weights are called in comparisons.
+
+    A file is called by its content; a run by what was done in it, so that rows whose backbones were
+    trained alike may stand together.
+    """
+    if parent is not None:
+        facts = parent.facts
+        known = (facts.get(name) for name in ("dataset_fingerprint", "recipe_hash", "initial"))
+        return f"{parent.kind}#{'/'.join(map(str, known))}/{facts.get('train_samples_seen')}"
+    if not initials.is_file(spec.initial):
+        return spec.initial
+    with Path(spec.initial).open("rb") as opened:
+        return f"file#{hashlib.file_digest(opened, 'sha256').hexdigest()[:16]}"
+
+
+def cost_of(spec: DetectSpec, *, classes: int) -> dict[str, int]:
+    """Return what the detector and its backbone cost, under the names of facts."""
+    from detection.cost import detector_cost
+
+    cost = detector_cost(
+        spec.detector, backbone=spec.backbone, classes=classes, sizes=sizes_of(spec.recipe)
+    )
+    return {
+        "params": cost.params,
+        "madds": cost.madds,
+    }
+
+
+def _preparation(spec: DetectSpec, parent: Parent | None) -> Callable[[nn.Module], None] | None:
+    source: str | dict[str, Tensor]
+    if parent is not None and parent.kind == "classify":
+        source = dict(scored_weights(parent.folder, ema=bool(parent.facts.get("ema"))))
+    elif initials.is_file(spec.initial):
+        source = spec.initial
+    else:
+        return None
+    return partial(_load, source=source, backbone=spec.backbone)
+
+
+def _load(network: nn.Module, *, source: str | dict[str, Tensor], backbone: str) -> None:
+    fit = weights.load(network, source, backbone=backbone, own_classes=_CLASSES)
+    logger.info("initial weights of the backbone", extra={"found": str(fit)})
+
+
+def _fill(detector: nn.Module, state: dict[str, Tensor], *, parent: Parent, classes: int) -> None:
+    try:
+        detector.load_state_dict(state)
+    except RuntimeError as error:
+        theirs = parent.facts.get("classes")
+        reason = " ".join(str(error).split())[:300]
+        raise SpecError(
+            f"initial: the detector of that run (of {theirs} categories) is not this one (of "
+            f"{classes}): {reason}; start from the run that trained its backbone"
+        ) from error
+
+
+def _image_size(parent: Parent | None) -> int:
+    size = parent.facts.get("image_size") if parent is not None else None
+    return size if isinstance(size, int) else _IMAGE_SIZE
+
+
+def _is_about_weights(error: Exception) -> bool:
+    return isinstance(error, WeightsError)
