@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 from threading import Barrier
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from convoy.errors import IllegalMoveError, RunNotFoundError, SubmissionError
-from convoy.records import Filter
+from convoy.records import Filter, Following, NewRun
 from convoy.states import Failure, Outcome, RunState
 from convoy.store import Store
 from jobs.job import Resources
@@ -158,3 +159,61 @@ def test_text_that_a_database_could_not_hold_is_made_plain(desk: Any) -> None:
     run = desk.submit(name="a\0b\ud800c", owner="née", spec={"text": "a\0\ud800"})
     assert run.name == "a\N{REPLACEMENT CHARACTER}b?c"
     assert desk.store.run(run.id).spec == {"text": "a\0\ud800"}
+
+
+def child_of(desk: Any, **changes: Any) -> Callable[[int], NewRun]:
+    """A run that is told its parent's number."""
+
+    def make(parent: int) -> NewRun:
+        new: NewRun = desk.new_run(spec={"initial": parent}, depends_on=(parent,), **changes)
+        return new
+
+    return make
+
+
+def test_a_run_that_follows_another_learns_its_number(desk: Any) -> None:
+    runs = desk.store.submit(
+        [
+            desk.new_run(name="first"),
+            Following(0, child_of(desk, name="child")),
+            desk.new_run(name="other"),
+            Following(2, child_of(desk, name="of the other")),
+            Following(1, child_of(desk, name="grandchild")),
+        ]
+    )
+    ids = {run.name: run.id for run in runs}
+    assert list(ids) == ["first", "child", "other", "of the other", "grandchild"]
+    assert {run.name: run.depends_on for run in runs if run.depends_on} == {
+        "child": (ids["first"],),
+        "of the other": (ids["other"],),
+        "grandchild": (ids["child"],),
+    }
+    assert runs[4].spec == {"initial": ids["child"]}
+
+
+def test_a_fault_in_a_later_generation_leaves_nothing(desk: Any) -> None:
+    with pytest.raises(SubmissionError, match="no run 98"):
+        desk.store.submit([desk.new_run(), Following(0, lambda _: desk.new_run(depends_on=(98,)))])
+    assert desk.store.runs() == []
+
+
+def test_a_run_follows_only_one_that_stands_before_it(desk: Any) -> None:
+    for parent in (0, 1, -1):
+        with pytest.raises(ValueError, match="does not stand before it"):
+            desk.store.submit([Following(parent, child_of(desk)), desk.new_run()])
+    assert desk.store.runs() == []
+
+
+def test_keys_find_a_run_and_the_one_that_follows_it(desk: Any) -> None:
+    family = [desk.new_run(key="p"), Following(0, child_of(desk, key="c"))]
+    first = desk.store.submit(family)
+    assert desk.store.submit(family) == first
+    assert len(desk.store.runs()) == 2
+
+
+def test_what_took_up_a_run_is_found(desk: Any) -> None:
+    first, _ = desk.submit(), desk.submit()
+    desk.store.request_cancel(first.id)
+    up = desk.submit(retry_of=first.id)
+    assert desk.store.runs(Filter(retry_of=first.id)) == [up]
+    assert desk.store.runs(Filter(retry_of=up.id)) == []
