@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -10,14 +11,16 @@ from typing import Any
 
 import pytest
 
-from convoy.errors import StoreAwayError, SupersededError
+from convoy.errors import StorageError, StoreAwayError, SupersededError
 from convoy.execution.context import AttemptContext
+from convoy.execution.ranks import Ranks
 from convoy.execution.reporting import FLUSH_S, Pace, thinned
 from convoy.records import Point, Run
 from convoy.settings import Settings
 from convoy.states import Failure, Outcome, Phase
 from convoy.storage import Storage
 from convoy.store import Store
+from jobs.errors import SpecError
 from jobs.job import JobContext
 
 Make = Callable[[Run], AttemptContext]
@@ -145,6 +148,105 @@ def test_a_run_that_takes_up_an_ended_one_goes_on_from_its_checkpoint(
     folder = make(second).resume()
     assert folder is not None
     assert (folder / "step.txt").read_text() == "10"
+
+
+def succeeded(front: Any, make: Make, *steps: int, **changes: Any) -> Run:
+    """A run that saved at these steps and ended well."""
+    run: Run = front.begin(front.submit(**changes))
+    context = make(run)
+    for step in steps:
+        save(context, step)
+    context.close()
+    return end_well(front, run)
+
+
+def end_well(front: Any, run: Run) -> Run:
+    result = {"scores": {}, "facts": {"classes": 10}, "rows": []}
+    store: Store = front.store
+    return store.end(run.id, run.attempt, outcome=Outcome.SUCCEEDED, result=result)
+
+
+def test_a_run_gets_the_last_checkpoint_of_the_run_it_starts_from(
+    front: Any, make: Make, tmp_path: Path
+) -> None:
+    parent = succeeded(front, make, 10, 20, 30)
+    child = make(front.begin(front.submit(depends_on=(parent.id,))))
+    found = child.parent(parent.id)
+    assert (found.kind, found.backbone, found.facts) == ("drill", "", {"classes": 10})
+    assert found.spec == parent.spec
+    assert (found.folder / "step.txt").read_text() == "30"
+    assert child.resume() is None, "it starts from it, it does not take it up"
+
+
+def test_the_child_finds_its_parents_checkpoint_after_checkpoints_of_its_own_went(
+    front: Any, make: Make
+) -> None:
+    parent = succeeded(front, make, 10)
+    run = front.begin(front.submit(depends_on=(parent.id,)))
+    child = make(run)
+    for step in range(1, 6):
+        save(child, step)
+    late = make(again(front, run))
+    late.sweep()
+    assert (late.parent(parent.id).folder / "step.txt").read_text() == "10"
+    assert late.resumed_step is None
+
+
+def test_every_worker_finds_the_parent_by_itself(
+    front: Any, store: Store, settings: Settings, make: Make, tmp_path: Path
+) -> None:
+    parent = succeeded(front, make, 10)
+    run = front.begin(front.submit(depends_on=(parent.id,)))
+    second = AttemptContext(
+        store=store,
+        storage=Storage(settings.storage_url),
+        run=run,
+        workdir=tmp_path,
+        cache=tmp_path,
+        ranks=Ranks(rank=1, world_size=2),
+    )
+    assert (second.parent(parent.id).folder / "step.txt").read_text() == "10"
+
+
+def test_a_parent_that_took_up_a_run_and_had_nothing_left_to_do_has_that_ones_checkpoint(
+    front: Any, make: Make, store: Store
+) -> None:
+    first = front.begin(front.submit())
+    save(make(first), 10)
+    store.end(first.id, 1, outcome=Outcome.FAILED, failure=Failure.CODE)
+    parent = end_well(front, front.begin(front.submit(retry_of=first.id)))
+    child = make(front.begin(front.submit(depends_on=(parent.id,))))
+    assert (child.parent(parent.id).folder / "step.txt").read_text() == "10"
+
+
+def test_an_older_checkpoint_never_stands_in_for_a_parents_last(
+    front: Any, make: Make, store: Store, settings: Settings
+) -> None:
+    parent = succeeded(front, make, 10, 20)
+    newest = Storage(settings.storage_url).path(store.checkpoints(parent.id)[-1].path)
+    Path(newest, "step.txt").write_text("99")
+    child = make(front.begin(front.submit(depends_on=(parent.id,))))
+    with pytest.raises(StorageError, match=r"last checkpoint of run 1 \(step 20\).*checksum.*put"):
+        child.parent(parent.id)
+    shutil.rmtree(newest)
+    with pytest.raises(StorageError, match=r"last checkpoint of run 1 .*missing.*another run"):
+        child.parent(parent.id)
+
+
+def test_a_parent_that_cannot_serve_is_refused(front: Any, make: Make, store: Store) -> None:
+    bare, open_ = succeeded(front, make), front.begin(front.submit())
+    failed = front.begin(front.submit())
+    save(make(failed), 10)
+    store.end(failed.id, 1, outcome=Outcome.FAILED, failure=Failure.CODE)
+    child = make(front.begin(front.submit()))
+    for run_id, says in {
+        bare.id: r"run 1 \(drill\) keeps no checkpoint.*file of weights",
+        open_.id: r"run 2 is running.*must have succeeded first \(platform wait 2\)",
+        failed.id: r"run 3 is failed.*\(platform retry 3\)",
+        99: "no run 99",
+    }.items():
+        with pytest.raises(SpecError, match=says):
+            child.parent(run_id)
 
 
 def test_what_a_dead_attempt_left_half_written_is_swept(
