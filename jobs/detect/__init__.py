@@ -86,7 +86,7 @@ def precheck(spec: DetectSpec) -> None:
     Raises:
         JobError: Data or weights are not there, or the recipe wants what the network cannot do.
     """
-    source.precheck(spec.data)
+    source.precheck(spec.data, task="detect")
     initials.precheck(spec.initial)
     network = resolve(spec.backbone).network
     if spec.recipe.drop_path and origins()[network] != "timm":

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from backbones import weights
 from backbones.build import build
 from backbones.errors import BackboneError, WeightsError
+from detection.cost import detector_cost
 from detection.detector import make_detector
 from detection.errors import DetectionError
 from detection.settings import Sizes
 from jobs import initial as initials
 from jobs.detect import DetectSpec
 from jobs.errors import SpecError
-from jobs.job import JobContext, Parent
+from jobs.job import JobContext, Json, Parent
 from jobs.recipes import DetectionRecipe
 from jobs.training.state import scored_weights
 
@@ -130,16 +131,30 @@ def initial_name(spec: DetectSpec, parent: Parent | None) -> str:
         return f"file#{hashlib.file_digest(opened, 'sha256').hexdigest()[:16]}"
 
 
-def cost_of(spec: DetectSpec, *, classes: int) -> dict[str, int]:
-    """Return what the detector and its backbone cost, under the names of facts."""
-    from detection.cost import detector_cost
+def cost_of(spec: DetectSpec, *, classes: int) -> dict[str, Json]:
+    """Return what the detector and its backbone cost, under the names of facts.
 
+    Counted is one image at the size of evaluation, 1.6 times as wide as high (800 x 1280 is what
+    mmdetection counts at) or as wide as it may be, with as many regions as there may be.
+    """
+    height = spec.recipe.test_side
+    width = min(spec.recipe.long_side, 8 * height // 5)
     cost = detector_cost(
-        spec.detector, backbone=spec.backbone, classes=classes, sizes=sizes_of(spec.recipe)
+        spec.detector,
+        backbone=spec.backbone,
+        classes=classes,
+        height=height,
+        width=width,
+        sizes=sizes_of(spec.recipe),
     )
+    backbone = cost.parts["backbone"]
     return {
         "params": cost.params,
         "madds": cost.madds,
+        "madds_assembly": cost.madds_assembly,
+        "backbone_params": backbone.params,
+        "backbone_madds": backbone.madds,
+        "cost_size": f"{height}x{width}",
     }
 
 

@@ -16,7 +16,7 @@ from convoy.states import RunState
 from jobs import job
 from jobs.data.source import EMBEDDED, class_names, short_name
 from jobs.job import JobKind, Resources, Spec
-from jobs.recipes import Recipe
+from jobs.recipes import TrainingRecipe
 
 CPUS_MOST = 4096
 PRIORITY_MOST = 1_000_000
@@ -233,7 +233,7 @@ def _distinct(specs: Sequence[Spec]) -> list[Spec]:
 def _check(kind: JobKind, spec: Spec, *, workers: int) -> None:
     """Do the light checks: data in place, methods that find sites, workers that share a batch."""
     recipe = getattr(spec, "recipe", None)
-    if isinstance(recipe, Recipe):
+    if isinstance(recipe, TrainingRecipe):
         recipe.accumulation(workers)
     if kind.precheck:
         kind.precheck(spec)

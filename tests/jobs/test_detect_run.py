@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from jobs.classify import ClassifySpec
+from jobs.classify.run import run as classify
+from jobs.detect import DetectSpec, precheck
+from jobs.detect.run import check, run
+from jobs.errors import DatasetError, DivergedError, InterruptedRunError, SpecError
+from jobs.job import Parent, Result
+from jobs.training import loop
+from tests.jobs import few_scenes
+from tests.jobs.context import FolderContext, KilledError
+from tests.jobs.few_scenes import TINY, make_spec
+
+COCO = {
+    f"{part}_ap{kind}_pct"
+    for part in ("box", "mask")
+    for kind in ("", "50", "75", "_small", "_medium", "_large")
+}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def scenes(cache: Path, tmp_path: Path) -> Path:
+    return few_scenes.write(cache, tmp_path / "scenes")
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> FolderContext:
+    return FolderContext(tmp_path / "run")
+
+
+def weights(context: FolderContext) -> Mapping[str, Tensor]:
+    folder = context.resume()
+    assert folder is not None
+    state: dict[str, Any] = torch.load(folder / "state.pt", weights_only=True)
+    network: Mapping[str, Tensor] = state["network"]
+    return network
+
+
+def assert_same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        assert torch.equal(tensor, other[name]), name
+
+
+def test_a_run_trains_scores_and_keeps_what_was_found(scenes: Path, context: FolderContext) -> None:
+    result = run(make_spec(scenes), context)
+    assert {name for name in COCO if "large" not in name} <= result.scores.keys()
+    assert 0 <= result.scores["mask_ap_pct"] <= 100
+    assert result.facts["detector"] == "mask_rcnn"
+    assert result.facts["train_images"] == 8
+    assert result.facts["train_samples_seen"] == 16
+    assert result.facts["image_size"] == "64x64"
+    assert result.facts["params"] > result.facts["backbone_params"] > 100_000
+    assert [row["category"] for row in result.rows] == [str(digit) for digit in range(10)]
+    for name in ("train_loss", "loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_mask", "lr"):
+        assert len(context.series(name)) == 8
+        assert all(map(math.isfinite, context.series(name)))
+    assert len(context.series("val_mask_ap_pct")) == 2
+    kept = context.root / "kept"
+    entries = json.loads((kept / "predictions.json").read_text())
+    assert {entry["image_id"] for entry in entries} <= {1, 2, 3, 4}
+    listed = json.loads((kept / "samples.json").read_text())
+    assert [(kept / one["file"]).is_file() for one in listed] == [True, True]
+
+
+def test_faster_rcnn_has_boxes_alone(scenes: Path, context: FolderContext) -> None:
+    result = run(make_spec(scenes, {"detector": "faster_rcnn"}, epochs=1), context)
+    assert "box_ap_pct" in result.scores
+    assert not any(name.startswith("mask") for name in result.scores)
+    assert "loss_mask" not in context.reports[0].metrics
+
+
+@pytest.mark.parametrize("backbone", [TINY, "test_resnet/kernel_warehouse"])
+def test_a_killed_run_goes_on_in_mid_epoch_with_the_same_numbers(
+    scenes: Path, tmp_path: Path, backbone: str
+) -> None:
+    spec = make_spec(scenes, {"backbone": backbone, "checkpoint_every_s": 1e-9})
+    whole, cut = FolderContext(tmp_path / "whole"), FolderContext(tmp_path / "cut")
+    expected = run(spec, whole)
+    cut.kill_at_save = 6  # the second step of the second epoch
+    with pytest.raises(KilledError):
+        run(spec, cut)
+    assert cut.saves[-1] == 6
+    cut.kill_at_save = None
+    result = run(spec, cut)
+    assert_same(weights(whole), weights(cut))
+    assert cut.series("train_loss") == whole.series("train_loss")
+    for name in ("mask_ap_pct", "box_ap50_pct", "train_loss"):
+        assert result.scores[name] == expected.scores[name]
+    assert result.rows == expected.rows
+
+
+def test_a_run_that_died_after_its_last_checkpoint_still_has_all_results(
+    scenes: Path, tmp_path: Path
+) -> None:
+    spec = make_spec(scenes, epochs=1)
+    context = FolderContext(tmp_path / "run", kill_at_save=1)
+    with pytest.raises(KilledError):
+        run(spec, context)
+    context.kill_at_save = None
+    result = run(spec, context)
+    assert len(result.rows) == 10
+    assert (context.root / "kept" / "predictions.json").is_file()
+
+
+def test_a_run_asked_to_stop_saves_and_stops(scenes: Path, tmp_path: Path) -> None:
+    context = FolderContext(tmp_path / "run", stop_at_step=3)
+    with pytest.raises(InterruptedRunError):
+        run(make_spec(scenes), context)
+    assert context.saves == [3]
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_scenes(
+    scenes: Path, context: FolderContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(optimiser: torch.optim.Optimizer, _: float) -> None:
+        for group in optimiser.param_groups:
+            group["lr"] = 1e30
+
+    monkeypatch.setattr(loop, "set_learning_rate", explode)
+    with pytest.raises(DivergedError, match=r"the training loss is nan in epoch 1, .*\.bmp"):
+        run(make_spec(scenes), context)
+
+
+def test_a_broken_object_ends_the_check_unless_it_may_be_skipped(
+    scenes: Path, context: FolderContext
+) -> None:
+    file = scenes / "annotations" / "instances_train2017.json"
+    document = json.loads(file.read_text())
+    document["annotations"][0]["category_id"] = 99
+    file.write_text(json.dumps(document))
+    with pytest.raises(DatasetError, match="category that is not listed"):
+        check(make_spec(scenes), context)
+    spec = make_spec(scenes, {"skip_bad": True}, epochs=1)
+    check(spec, context)
+    assert run(spec, context).facts["skipped_objects"] == 1
+
+
+def classified(tmp_path: Path, few_digits: Path) -> tuple[Result, FolderContext]:
+    spec = ClassifySpec.model_validate(
+        {
+            "backbone": TINY,
+            "data": str(few_digits),
+            "recipe": {
+                "base": "digits_quick",
+                "epochs": 1,
+                "warmup_epochs": 0,
+                "batch_size": 16,
+                "micro_batch": 16,
+                "image_size": 32,
+            },
+        }
+    )
+    context = FolderContext(tmp_path / "parent")
+    return classify(spec, context), context
+
+
+def test_a_detector_starts_from_the_network_of_a_run_that_classified(
+    scenes: Path, few_digits: Path, tmp_path: Path
+) -> None:
+    result, parent = classified(tmp_path, few_digits)
+    folder = parent.resume()
+    assert folder is not None
+    context = FolderContext(tmp_path / "child", kill_at_save=1)
+    context.parents[7] = Parent("classify", TINY, {}, result.facts, folder)
+    # a rate of nearly nothing, so that the first checkpoint holds what the run began with
+    spec = make_spec(scenes, {"initial": "run:7"}, epochs=1, lr=1e-30, norm_eval=True)
+    with pytest.raises(KilledError):
+        run(spec, context)
+    theirs = weights(parent)
+    ours = weights(context)
+    prefix = "backbone.pyramid.network."
+    held = {name: tensor for name, tensor in theirs.items() if not name.startswith("fc.")}
+    assert held
+    for name, tensor in held.items():
+        torch.testing.assert_close(ours[f"{prefix}{name}"], tensor, rtol=0, atol=1e-6)
+    context.kill_at_save = None
+    facts = run(spec, context).facts
+    assert facts["initial"].startswith("classify#")
+    assert str(result.facts["recipe_hash"]) in facts["initial"]
+
+
+def test_a_detector_goes_on_from_a_detector_of_the_same_categories(
+    scenes: Path, tmp_path: Path
+) -> None:
+    parent = FolderContext(tmp_path / "parent")
+    facts = run(make_spec(scenes, epochs=1), parent).facts
+    folder = parent.resume()
+    assert folder is not None
+    context = FolderContext(tmp_path / "child")
+    context.parents[3] = Parent("detect", TINY, {}, facts, folder)
+    spec = make_spec(scenes, {"initial": "run:3"}, epochs=1, lr=1e-30)
+    result = run(spec, context)
+    assert result.facts["initial"].startswith("detect#")
+    name = "roi_head.mask_head.conv_logits.weight"
+    torch.testing.assert_close(weights(context)[name], weights(parent)[name], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"frozen_stages": 1}, "would keep random weights for ever"),
+        ({"norm_eval": True}, "keeps the statistics of untrained norms"),
+    ],
+)
+def test_training_from_scratch_with_frozen_parts_is_refused(
+    scenes: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SpecError, match=message):
+        precheck(make_spec(scenes, **changes))
+
+
+def test_digits_to_classify_are_refused_by_name() -> None:
+    spec = DetectSpec.model_validate(
+        {"backbone": TINY, "data": "digits", "recipe": "digit_scenes_quick"}
+    )
+    with pytest.raises(DatasetError, match="digit_scenes"):
+        precheck(spec)
