@@ -274,10 +274,9 @@ def test_the_background_has_no_class_that_is_there() -> None:
 @on_each_device
 @pytest.mark.parametrize("masked", [False, True], ids=["v1", "v2"])
 def test_deformable_convolution_and_all_its_gradients_agree(device: str, masked: bool) -> None:
-    geometry = {"stride": 2, "padding": 1, "dilation": 1}
     features, weight, bias = torch.randn(2, 4, 7, 6), torch.randn(6, 2, 3, 3), torch.randn(6)
     offset, mask = torch.randn(2, 36, 4, 3), torch.rand(2, 18, 4, 3)
-    numbers = [*geometry.values(), 2, 2]
+    numbers = [2, 1, 1, 2, 2]  # stride, padding, dilation, groups, groups of offsets
 
     def fast(leaves: Sequence[Tensor]) -> Tensor:
         answer: Tensor
@@ -290,7 +289,13 @@ def test_deformable_convolution_and_all_its_gradients_agree(device: str, masked:
 
     def slow(leaves: Sequence[Tensor]) -> Tensor:
         answer = reference_ops.deformable(
-            *leaves[:3], mask=leaves[3] if masked else None, **geometry, groups=2, offset_groups=2
+            *leaves[:3],
+            mask=leaves[3] if masked else None,
+            stride=2,
+            padding=1,
+            dilation=1,
+            groups=2,
+            offset_groups=2,
         )
         return answer + leaves[4][:, None, None] if masked else answer
 
