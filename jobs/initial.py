@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from jobs.errors import SpecError
+from jobs.job import JobContext, Parent
 
 SCRATCH = "scratch"
 PRETRAINED = "pretrained"
@@ -65,6 +67,33 @@ def parents_of(spec: Starting) -> tuple[int, ...]:
 def with_parent(values: Mapping[str, Any], run_id: int) -> dict[str, Any]:
     """Return fields of a spec that start from a run; what `JobKind.with_parent` asks for."""
     return {**values, FIELD: f"{RUN}{run_id}"}
+
+
+def find(initial: str, context: JobContext) -> Parent | None:
+    """Return the run that canonical initial weights come from, or None.
+
+    Raises:
+        SpecError: It did not succeed, or keeps no checkpoint.
+    """
+    run_id = run_of(initial)
+    return None if run_id is None else context.parent(run_id)
+
+
+def name_of(initial: str, parent: Parent | None = None) -> str:
+    """Return what initial weights are called where results are compared.
+
+    Args:
+        initial: Canonical; a file is read, for it is called by its content.
+        parent: The run that they come from. It is called by what was done in it, so that rows whose
+            backbones began alike may stand together.
+    """
+    if parent is not None:
+        done = ("dataset_fingerprint", "recipe_hash", "initial", "train_samples_seen")
+        return f"{parent.kind}#{'/'.join(str(parent.facts.get(name)) for name in done)}"
+    if not is_file(initial):
+        return initial
+    with Path(initial).open("rb") as opened:
+        return f"file#{hashlib.file_digest(opened, 'sha256').hexdigest()[:16]}"
 
 
 def precheck(initial: str) -> None:

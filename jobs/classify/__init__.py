@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import Field, field_validator
 
 from backbones.network import origins
 from backbones.resolve import resolve
+from jobs import initial as initials
 from jobs.backbone import BackboneText, backbone_of
 from jobs.data import source
 from jobs.errors import SpecError
 from jobs.job import JobKind, Resources, Spec
 from jobs.recipes import ChosenRecipe
-
-SCRATCH = "scratch"
-PRETRAINED = "pretrained"
 
 
 class ClassifySpec(Spec):
@@ -34,10 +30,11 @@ class ClassifySpec(Spec):
         default=0, ge=0, lt=2**32, description="Of initial weights, order, augmentation, dropout."
     )
     initial: str = Field(
-        default=SCRATCH,
+        default=initials.SCRATCH,
         description="Initial weights: `scratch`, `pretrained` (the library's, of the plain "
-        "network), or a file of weights (.safetensors, .pt, .pth), ours or as the method's authors "
-        "released it; temperatures follow the method's schedule from its beginning all the same.",
+        "network), `run:ID` (a run that classifies; waited for), or a file of weights "
+        "(.safetensors, .pt, .pth), ours or as the method's authors released it; temperatures "
+        "follow the method's schedule from its beginning all the same.",
     )
     max_bad_pct: float = Field(
         default=1.0,
@@ -83,9 +80,7 @@ class ClassifySpec(Spec):
     @field_validator("initial")
     @classmethod
     def _canonical_initial(cls, text: str) -> str:
-        if text in {SCRATCH, PRETRAINED}:
-            return text
-        return str(Path(text).expanduser().absolute())
+        return initials.canonical(text)
 
 
 def _require_rates(spec: ClassifySpec) -> None:
@@ -109,10 +104,7 @@ def precheck(spec: ClassifySpec) -> None:
     """
     source.precheck(spec.data)
     _require_rates(spec)
-    if spec.initial not in {SCRATCH, PRETRAINED} and not Path(spec.initial).is_file():
-        raise SpecError(
-            f"initial: no file {spec.initial}; use {SCRATCH}, {PRETRAINED} or a file of weights"
-        )
+    initials.precheck(spec.initial)
 
 
 KIND = JobKind(
@@ -121,4 +113,7 @@ KIND = JobKind(
     backbone_of=backbone_of,
     resources=Resources(workers=1, cpus=1.0),
     precheck=precheck,
+    parents_of=initials.parents_of,
+    parent_kinds=("classify",),
+    with_parent=initials.with_parent,
 )

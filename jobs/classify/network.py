@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from timm.layers.drop import DropPath
-from torch import nn
+from torch import Tensor, nn
 
 from backbones import weights
 from backbones.build import build
 from backbones.errors import BackboneError, WeightsError
-from jobs.classify import PRETRAINED, SCRATCH, ClassifySpec
+from jobs import initial as initials
+from jobs.classify import ClassifySpec
 from jobs.errors import SpecError
+from jobs.job import Parent
+from jobs.training.state import scored_weights
 
 logger = logging.getLogger(__name__)
 
@@ -23,18 +24,21 @@ _DROP_PATHS = ("drop_path", "drop_path1", "drop_path2")
 """What timm calls the dropping of a residual branch in its blocks."""
 
 
-def make_network(spec: ClassifySpec, *, classes: int, device: str) -> nn.Module:
+def make_network(
+    spec: ClassifySpec, *, classes: int, device: str, parent: Parent | None = None
+) -> nn.Module:
     """Build the backbone of a spec and give it its initial weights.
 
     Args:
         spec: Says which, from which seed, and from what weights.
         classes: Width of the classifier.
         device: Where.
+        parent: The run that `spec.initial` names.
 
     Raises:
         SpecError: The backbone cannot be built, or the weights cannot be had or do not fit.
     """
-    pretrained = spec.initial == PRETRAINED
+    pretrained = spec.initial == initials.PRETRAINED
     try:
         network = build(
             spec.backbone,
@@ -61,34 +65,37 @@ def make_network(spec: ClassifySpec, *, classes: int, device: str) -> nn.Module:
             raise
         raise SpecError(
             f"the library's weights for {spec.backbone} cannot be had ({error}); "
-            f"use initial={SCRATCH} or a file of weights"
+            f"use initial={initials.SCRATCH} or a file of weights"
         ) from error
     if spec.recipe.drop_path_course == "constant":
         _drop_everywhere(network, spec.recipe.drop_path)
-    if _is_file(spec):
+    source = _source(spec, parent)
+    if source is not None:
         with _explained():
-            fit = weights.load(network, spec.initial, backbone=spec.backbone, own_classes=classes)
+            fit = weights.load(network, source, backbone=spec.backbone, own_classes=classes)
         # training sets temperatures by its own schedule, from the first step on
-        logger.info("initial weights", extra={"file": spec.initial, "found": str(fit)})
+        logger.info("initial weights", extra={"initial": spec.initial, "found": str(fit)})
     return network
 
 
-def check_initial(spec: ClassifySpec, *, classes: int) -> None:
-    """See that a file of initial weights fits the network, without making it.
+def check_initial(spec: ClassifySpec, *, classes: int, parent: Parent | None = None) -> None:
+    """See that initial weights of a file or a run fit the network, without making it.
 
     Args:
-        spec: Says which file and which network.
+        spec: Says which weights and which network.
         classes: Width of the classifier.
+        parent: The run that `spec.initial` names.
 
     Raises:
-        SpecError: It cannot be read or does not fit.
+        SpecError: They cannot be read or do not fit.
     """
-    if _is_file(spec):
+    source = _source(spec, parent)
+    if source is not None:
         network = build(
             spec.backbone, classes=classes, image_size=spec.recipe.image_size, device="meta"
         )
         with _explained():
-            weights.recognise(network, spec.initial, backbone=spec.backbone, own_classes=classes)
+            weights.recognise(network, source, backbone=spec.backbone, own_classes=classes)
 
 
 def _drop_everywhere(network: nn.Module, rate: float) -> None:
@@ -110,16 +117,11 @@ def _drop_everywhere(network: nn.Module, rate: float) -> None:
         )
 
 
-def initial_name(spec: ClassifySpec) -> str:
-    """Return what initial weights are called in comparisons: a file by its content."""
-    if not _is_file(spec):
-        return spec.initial
-    with Path(spec.initial).open("rb") as opened:
-        return f"file#{hashlib.file_digest(opened, 'sha256').hexdigest()[:16]}"
-
-
-def _is_file(spec: ClassifySpec) -> bool:
-    return spec.initial not in {SCRATCH, PRETRAINED}
+def _source(spec: ClassifySpec, parent: Parent | None) -> str | dict[str, Tensor] | None:
+    """Return the file, or the weights of the run, that a network is to be filled with."""
+    if parent is not None:
+        return scored_weights(parent.folder, ema=bool(parent.facts.get("ema")))
+    return spec.initial if initials.is_file(spec.initial) else None
 
 
 @contextmanager

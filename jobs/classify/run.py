@@ -6,14 +6,16 @@ import logging
 
 import torch
 from timm.utils.model_ema import ModelEmaV3
+from torch import nn
 
 from backbones.cost import cost
 from jobs import device as devices
+from jobs import initial as initials
 from jobs.classify import ClassifySpec
 from jobs.classify.data import Data, check_images, load_data
 from jobs.classify.evaluation import Scores, evaluate
 from jobs.classify.mixing import make_mixing
-from jobs.classify.network import check_initial, initial_name, make_network
+from jobs.classify.network import check_initial, make_network
 from jobs.classify.optimiser import make_optimiser
 from jobs.classify.training import CrossEntropy
 from jobs.data import source
@@ -35,10 +37,11 @@ def check(spec: ClassifySpec, context: JobContext) -> None:
 
     Raises:
         DatasetError: The data are missing, broken or not in the layout.
-        SpecError: The file of initial weights does not fit the network.
+        SpecError: The initial weights of a file or a run do not fit the network.
     """
     listing, _ = check_images(spec, context)
-    check_initial(spec, classes=len(listing.classes))
+    parent = initials.find(spec.initial, context)
+    check_initial(spec, classes=len(listing.classes), parent=parent)
 
 
 def run(spec: ClassifySpec, context: JobContext) -> Result:
@@ -61,7 +64,11 @@ def run(spec: ClassifySpec, context: JobContext) -> Result:
     ):
         data = load_data(spec, context)
         context.status("building the network")
-        trained = _make_trained(spec, classes=len(data.classes), context=context)
+        parent = initials.find(spec.initial, context)
+        network = make_network(
+            spec, classes=len(data.classes), device=context.device, parent=parent
+        )
+        trained = _make_trained(spec, network, device=context.device)
         checkpoints = Checkpoints(
             trained, spec_hash=spec.digest(), every_s=spec.checkpoint_every_s, context=context
         )
@@ -77,19 +84,19 @@ def run(spec: ClassifySpec, context: JobContext) -> Result:
         return Result(
             scores=_scores(trained.progress),
             facts=_facts(spec, data, workers=context.world_size, device=context.device)
-            | {"train_samples_seen": trained.progress.images},
+            | {
+                "initial": initials.name_of(spec.initial, parent),
+                "train_samples_seen": trained.progress.images,
+            },
         )
 
 
-def _make_trained(spec: ClassifySpec, *, classes: int, context: JobContext) -> Trained:
+def _make_trained(spec: ClassifySpec, network: nn.Module, *, device: str) -> Trained:
     recipe = spec.recipe
-    network = make_network(spec, classes=classes, device=context.device)
     return Trained(
         network=network,
         optimiser=make_optimiser(network, recipe),
-        scaler=torch.amp.GradScaler(
-            torch.device(context.device).type, enabled=recipe.precision == "fp16"
-        ),
+        scaler=torch.amp.GradScaler(torch.device(device).type, enabled=recipe.precision == "fp16"),
         ema=None if recipe.ema is None else ModelEmaV3(network, decay=recipe.ema),
         progress=Progress(),
     )
@@ -182,7 +189,6 @@ def _facts(spec: ClassifySpec, data: Data, *, workers: int, device: str) -> dict
         "train_pct": spec.train_pct,
         "recipe": recipe.name,
         "recipe_hash": recipe.digest(),
-        "initial": initial_name(spec),
         "image_size": recipe.image_size,
         "crop_pct": recipe.crop_pct,
         "ema": recipe.ema is not None,

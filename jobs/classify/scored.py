@@ -8,7 +8,8 @@ from torch import nn
 
 from backbones import weights
 from backbones.build import anneal
-from jobs.classify import SCRATCH, ClassifySpec
+from jobs import initial as initials
+from jobs.classify import ClassifySpec
 from jobs.classify.network import make_network
 from jobs.training.state import Progress, read_scored
 
@@ -33,7 +34,7 @@ def scored_network(
         JobError: The checkpoint does not fit.
     """
     # its weights are the checkpoint's, so the initial ones need not be here
-    network = make_network(spec.derive(initial=SCRATCH), classes=classes, device="cpu")
+    network = make_network(spec.derive(initial=initials.SCRATCH), classes=classes, device="cpu")
     progress = read_scored(network, checkpoint, ema=spec.recipe.ema is not None)
     if total_steps is not None:
         micro_batches = spec.recipe.micro_batches

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from jobs.classify import ClassifySpec
-from jobs.classify.network import initial_name
 from jobs.classify.run import check, run
 from jobs.errors import (
     DatasetError,
@@ -258,17 +257,6 @@ def test_a_run_starts_from_the_weights_of_another(
     for refuses in (check, run):
         with pytest.raises(SpecError, match=r"initial: cannot load .* unexpected \(layer3"):
             refuses(other, frozen)
-
-
-def test_weights_are_compared_by_content_and_not_by_name(
-    make_spec: MakeSpec, tmp_path: Path
-) -> None:
-    names = []
-    for name, content in (("a.pt", b"one"), ("b.pt", b"one"), ("c.pt", b"two")):
-        (tmp_path / name).write_bytes(content)
-        names.append(initial_name(make_spec({"initial": str(tmp_path / name)})))
-    assert names[0] == names[1] != names[2]
-    assert names[0].startswith("file#")
 
 
 def test_a_batch_larger_than_the_training_set_is_refused(
