@@ -20,6 +20,7 @@ from jobs.training import loop
 from tests.jobs import few_scenes
 from tests.jobs.context import FolderContext, KilledError
 from tests.jobs.few_scenes import TINY, make_spec
+from tests.jobs.together import run_together
 
 COCO = {
     f"{part}_ap{kind}_pct"
@@ -231,3 +232,27 @@ def test_digits_to_classify_are_refused_by_name() -> None:
     )
     with pytest.raises(DatasetError, match="digit_scenes"):
         precheck(spec)
+
+
+def test_two_workers_equal_one_that_accumulates(
+    scenes: Path, tmp_path: Path, repository: Path
+) -> None:
+    recipe: dict[str, Any] = {"batch_size": 4, "micro_batch": 2}
+    specs = [
+        make_spec(scenes, {"backbone": "test_efficientnet_gn/conv"}, **recipe),
+        make_spec(scenes, **recipe),
+    ]
+    alone = [
+        run(spec, FolderContext(tmp_path / f"alone{index}")) for index, spec in enumerate(specs)
+    ]
+    run_together(tmp_path, specs, kind="detect", repository=repository)
+    for index in range(2):
+        ours = weights(FolderContext(tmp_path / f"alone{index}"))
+        theirs = weights(FolderContext(tmp_path / f"spec{index}" / "rank0"))
+        for name, tensor in ours.items():
+            # each worker keeps statistics of the micro-batches that it saw; worker 0's count
+            if "running" not in name and "num_batches" not in name:
+                torch.testing.assert_close(tensor, theirs[name], rtol=1e-3, atol=1e-4, msg=name)
+    scores = torch.load(tmp_path / "spec0" / "rank0" / "scores.pt", weights_only=True)
+    for name in ("box_ap_pct", "mask_ap_pct", "train_loss"):
+        assert scores[name] == pytest.approx(alone[0].scores[name], rel=1e-3, abs=0.5)

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,38 +13,11 @@ from jobs.classify.run import run
 from jobs.errors import SpecError
 from jobs.job import Result
 from tests.jobs.context import FolderContext
+from tests.jobs.together import run_together
 
 MakeSpec = Callable[..., ClassifySpec]
 
 WITHOUT_BATCH_NORM = "test_efficientnet_gn/conv"
-
-
-def run_together(folder: Path, specs: list[ClassifySpec], *, repository: Path) -> None:
-    """Train the specs one after the other on two gloo workers."""
-    path = os.pathsep.join([str(repository), str(repository / "platform")])
-    workers = [
-        subprocess.Popen(
-            [
-                sys.executable,
-                str(Path(__file__).with_name("worker.py")),
-                str(rank),
-                "2",
-                str(folder),
-                *(spec.model_dump_json() for spec in specs),
-            ],
-            env={**os.environ, "PYTHONPATH": path},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        for worker in workers:
-            _, errors = worker.communicate(timeout=120)
-            assert worker.returncode == 0, errors
-    finally:
-        for worker in workers:
-            worker.kill()
 
 
 def weights(folder: Path) -> Mapping[str, Tensor]:
@@ -69,7 +39,7 @@ def test_two_workers_equal_one_that_accumulates(
     alone: list[Result] = [
         run(spec, FolderContext(tmp_path / f"alone{index}")) for index, spec in enumerate(specs)
     ]
-    run_together(tmp_path, specs, repository=repository)
+    run_together(tmp_path, specs, kind="classify", repository=repository)
     for index in range(2):
         ours = weights(tmp_path / f"alone{index}")
         theirs = weights(tmp_path / f"spec{index}" / "rank0")
