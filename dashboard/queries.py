@@ -152,3 +152,33 @@ def study_board(store: Store, name: str, counts: tuple[int, ...]) -> Board:
     """
     del counts
     return board(studies.get(name), store.every())
+
+
+def peers(store: Store, run: Run) -> Sequence[Run]:
+    """Return the other finished runs that were scored on the same images as a finished run.
+
+    Args:
+        store: Where they are.
+        run: Its result says on which data and split.
+
+    Returns:
+        Of its kind, newest first.
+    """
+    succeeded = store.counts().get(RunState.SUCCEEDED, 0)
+    return [
+        peer
+        for peer in _finished(store, run.kind, succeeded)
+        if peer.id != run.id and _scored_on(peer) == _scored_on(run)
+    ]
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading results", hash_funcs={Store: _name})
+def _finished(store: Store, kind: str, succeeded: int) -> Sequence[Run]:
+    """Read the runs of a kind that succeeded; `succeeded` as for `leaderboards`."""
+    del succeeded
+    return list(store.every(Filter(states=(RunState.SUCCEEDED,), kind=kind)))
+
+
+def _scored_on(run: Run) -> tuple[object, object]:
+    facts = (run.result or {}).get("facts", {})
+    return facts.get("dataset_fingerprint"), facts.get("split")

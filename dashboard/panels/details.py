@@ -6,6 +6,7 @@ import json
 
 import streamlit as st
 
+from convoy.leaderboard.rows import BENCHMARK
 from convoy.records import Run
 from dashboard import formats, repeat
 from dashboard.queries import Record
@@ -35,7 +36,7 @@ def draw(record: Record) -> None:
 def _result(run: Run) -> None:
     result = run.result or {}
     st.subheader("Result", anchor=False)
-    if result.get("rows"):
+    if run.kind == BENCHMARK and result.get("rows"):
         _measurements(result["rows"])
     scores, facts = result.get("scores", {}), result.get("facts", {})
     left, right = st.columns([2, 3], gap="medium")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
+from convoy.detections import has_detections
 from convoy.errors import RunNotFoundError
 from convoy.inspection import can_attend, has_maps
 from convoy.records import Filter
 from dashboard import opened, queries
-from dashboard.panels import attention, details, features, header, logs, plots
+from dashboard.panels import attention, details, detections, features, header, logs, plots
 
 _REFRESH_S = 2
 
@@ -26,6 +27,8 @@ def show() -> None:
     live = not record.run.state.is_final
     st.fragment(_changing, run_every=_REFRESH_S if live else None)(run_id, live=live)
     details.draw(record)
+    if has_detections(record.run):
+        st.fragment(detections.draw)(run_id)
     if can_attend(record.run):
         st.fragment(attention.draw)(run_id)
     if has_maps(record.run):
