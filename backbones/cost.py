@@ -25,6 +25,7 @@ from torch.utils.flop_counter import flop_registry
 
 from backbones.build import build
 from backbones.resolve import Resolved, resolve
+from backbones.sites import Pair
 
 ASSEMBLY = "assembly"
 
@@ -81,15 +82,22 @@ def _cost(resolved: Resolved, classes: int, image_size: int) -> Cost:
     return count(network, image_size=image_size)
 
 
-def count(network: nn.Module, *, image_size: int, channels: int = 3) -> Cost:
-    """Count a network that is on the `meta` device."""
+def count(network: nn.Module, *, image_size: int | Pair, channels: int = 3) -> Cost:
+    """Count a network that is on the `meta` device.
+
+    Args:
+        network: Maps (1, channels, H, W) to whatever it does.
+        image_size: Side of the square input in pixels, or its height and width.
+        channels: Of the input.
+    """
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     counter = _Counter()
     handles = [h for name, module in network.named_modules() for h in counter.attach(name, module)]
     training = network.training
     network.eval()
     try:
         with torch.no_grad(), counter:
-            network(torch.empty(1, channels, image_size, image_size, device="meta"))
+            network(torch.empty(1, channels, height, width, device="meta"))
     finally:
         network.train(training)
         for handle in handles:
