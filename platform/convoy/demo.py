@@ -1,4 +1,7 @@
-"""The demonstration: one network with several methods, trained and measured through the queue."""
+"""The demonstration: networks with several methods, trained and measured through the queue.
+
+One network classifies digits, another is the backbone of a Mask R-CNN that finds them in scenes.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,18 @@ NETWORK = "resnet20_cifar"
 METHODS = ("kernel_warehouse", "conv", "se", "eca", "ghost")
 """The one that takes longest first, so that two cores are done at about the same time."""
 
+DETECTING = ("resnet10t/eca", "resnet10t/conv")
+"""Backbones of the detectors; each takes longer than any run that classifies."""
+
 MEASURING_S = 6.0
 """Seconds of warm-up and timing for each backbone: short, and enough on a machine at rest."""
 
 DATA = "digits"
 RECIPE = "digits_quick"
 CLASSES = 10
+
+SCENES = "digit_scenes"
+SCENES_RECIPE = "digit_scenes_quick"
 
 
 @dataclass(frozen=True)
@@ -46,19 +55,25 @@ class Spans:
 
 
 def plan(*, owner: str, seed: int) -> list[NewRun]:
-    """Make the runs of the demonstration: each backbone trained, then measured.
+    """Make the runs of the demonstration: detectors; then each backbone trained and measured.
 
     Args:
         owner: Who submits.
         seed: Of the training runs.
     """
     backbones = [f"{NETWORK}/{method}" for method in METHODS]
-    trained = submission.prepare(
-        "classify",
-        {"data": DATA, "recipe": RECIPE},
-        wishes=submission.Wishes(owner=owner, study=STUDY),
-        backbones=backbones,
-        seeds=[seed],
+    detected, trained = (
+        submission.prepare(
+            kind,
+            {"data": data, "recipe": recipe},
+            wishes=submission.Wishes(owner=owner, study=STUDY),
+            backbones=chosen,
+            seeds=[seed],
+        )
+        for kind, data, recipe, chosen in (
+            ("detect", SCENES, SCENES_RECIPE, DETECTING),
+            ("classify", DATA, RECIPE, backbones),
+        )
     )
     # Last in line: they take the whole machine, so that what trains does not disturb them.
     measured = submission.prepare(
@@ -71,7 +86,7 @@ def plan(*, owner: str, seed: int) -> list[NewRun]:
         wishes=submission.Wishes(owner=owner, study=STUDY, priority=-1),
         backbones=backbones,
     )
-    return repeatable.keyed([*trained, *measured], prefix=STUDY)
+    return repeatable.keyed([*detected, *trained, *measured], prefix=STUDY)
 
 
 def enqueue(store: Store, *, owner: str, again: bool) -> list[Part]:

@@ -17,6 +17,8 @@ from convoy.states import Failure, Outcome, RunState
 from convoy.store import Store
 
 PAIRS = len(demo.METHODS)
+DETECTORS = len(demo.DETECTING)
+RUNS = DETECTORS + 2 * PAIRS
 
 
 @pytest.fixture
@@ -44,7 +46,8 @@ def fail(store: Store, run_id: int) -> Run:
 
 def test_each_backbone_is_trained_and_then_measured_at_the_same_size() -> None:
     runs = demo.plan(owner="ada", seed=0)
-    trained, measured = runs[:PAIRS], runs[PAIRS:]
+    assert {run.kind for run in runs[:DETECTORS]} == {"detect"}
+    trained, measured = runs[DETECTORS:-PAIRS], runs[-PAIRS:]
     assert [run.backbone for run in trained] == [run.backbone for run in measured]
     assert {run.kind for run in trained} == {"classify"}
     assert {run.kind for run in measured} == {"benchmark"}
@@ -64,7 +67,7 @@ def test_a_second_call_finds_the_runs_of_the_first(store: Store) -> None:
 def test_again_trains_with_a_new_seed_and_measures_nothing_twice(store: Store) -> None:
     ask(store)
     parts = ask(store, again=True)
-    assert [part.is_new for part in parts] == [True] * PAIRS + [False] * PAIRS
+    assert [part.is_new for part in parts] == [True] * (DETECTORS + PAIRS) + [False] * PAIRS
     assert {part.run.spec["seed"] for part in parts if part.is_new} == {1}
 
 
@@ -150,8 +153,10 @@ def test_an_interrupted_demonstration_goes_on_and_a_third_call_only_shows_it(
     assert re.search(r"[1-9]\d* finished earlier", said)
     for method in demo.METHODS:
         assert f"{demo.NETWORK}/{method} " in said
+    for backbone in demo.DETECTING:
+        assert f"{backbone} " in said
 
     third = call()
     said = read_all(third)
     assert third.returncode == 0, said
-    assert f"0 queued now, {2 * PAIRS} finished earlier" in said
+    assert f"0 queued now, {RUNS} finished earlier" in said

@@ -37,7 +37,7 @@ def demo(
         bool, typer.Option("--again", help="Train with a seed that was not used yet.")
     ] = False,
 ) -> None:
-    """Train and measure five backbones on real digits here, and print the leaderboard.
+    """Train and measure five backbones and two detectors on real digits; print the leaderboard.
 
     Everything goes through the queue and a local Ray, in .convoy of the working folder (or
     --home). What an earlier call finished is shown, not done again; Ctrl-C leaves what is done.
