@@ -134,6 +134,11 @@ class DetectionRecipe(TrainingRecipe):
         """Learning rate of the first step."""
         return self.peak_lr * self.warmup_ratio
 
+    @property
+    def scored_px(self) -> str:
+        """Shorter side by longer side at most, px."""
+        return f"{self.test_side}x{self.long_side}"
+
     def rising_steps(self, steps_per_epoch: int) -> float:
         """Return at which step, from 0, the learning rate is at its peak: the last of warm-up."""
         return max(self.warmup_steps - 1, 0)

@@ -118,3 +118,8 @@ class Recipe(TrainingRecipe):
                 "drop_path_course 'constant' needs a drop_path above 0",
             ),
         )
+
+    @property
+    def scored_px(self) -> str:
+        """Height and width of the images that are scored, px."""
+        return str(self.image_size)

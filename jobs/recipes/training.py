@@ -137,6 +137,11 @@ class TrainingRecipe(Spec):
         """Learning rate from which it rises in warm-up."""
         return self.warmup_lr
 
+    @property
+    def scored_px(self) -> str:
+        """Size of the images that are scored, px: ``224``, or ``800x1333`` (shorter x longer)."""
+        raise NotImplementedError
+
     def rising_steps(self, steps_per_epoch: int) -> float:
         """Return after how many steps the learning rate is at its peak."""
         return self.warmup_epochs * steps_per_epoch
