@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -87,25 +88,25 @@ class _Whole(nn.Module):
 
     def __init__(self, detector: nn.Module) -> None:
         super().__init__()
-        head = detector.get_submodule("roi_head")
+        head: Any = detector.get_submodule("roi_head")
+        limits: Any = detector.test_cfg
         self.backbone, self.neck = (detector.get_submodule(name) for name in ("backbone", "neck"))
         self.rpn_head = detector.get_submodule("rpn_head")
-        self.bbox_head = head.get_submodule("bbox_head")
-        self.mask_head = head.get_submodule("mask_head") if hasattr(head, "mask_head") else None
+        self.bbox_head = head.bbox_head
         self._regions = [
-            (head.get_submodule(f"{kind}_roi_extractor"), part, int(number))
-            for kind, part, number in (
-                ("bbox", self.bbox_head, detector.test_cfg["rpn"]["max_per_img"]),
-                ("mask", self.mask_head, detector.test_cfg["rcnn"]["max_per_img"]),
-            )
-            if part is not None
+            (self.bbox_head, head.bbox_roi_extractor, limits["rpn"]["max_per_img"]),
         ]
+        if head.with_mask:
+            self.mask_head = head.mask_head
+            self._regions.append(
+                (self.mask_head, head.mask_roi_extractor, limits["rcnn"]["max_per_img"])
+            )
 
     def forward(self, images: Tensor) -> None:
         """Run each part on maps without values."""
         maps = self.neck(self.backbone(images))
         self.rpn_head(maps)
-        for extractor, head, number in self._regions:
+        for head, extractor, number in self._regions:
             side = extractor.roi_layers[0].output_size
             head(torch.empty(number, maps[0].shape[1], *side, device=images.device))
 
