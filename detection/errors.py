@@ -2,8 +2,7 @@
 
 DetectionError
 ├── ConfigError           settings of a detector that do not fit together
-├── MissingOperatorError  an operator that needs mmcv's compiled extension
-└── CheckpointError       a file that is no checkpoint of mmengine
+└── MissingOperatorError  an operator that needs mmcv's compiled extension
 """
 
 from __future__ import annotations
@@ -32,7 +31,3 @@ class MissingOperatorError(DetectionError):
             "(Mask R-CNN and Faster R-CNN do)"
         )
         self.operator = operator
-
-
-class CheckpointError(DetectionError):
-    """A file cannot be read as a checkpoint of mmengine."""

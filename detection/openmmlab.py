@@ -1,7 +1,8 @@
 """Import this module before ``mmdet`` or ``mmcv.ops``: it makes them importable and quiet.
 
 It puts the bridge in place, lets mmdet's registries be those that names are looked up in, and
-allows what mmengine writes beside tensors into its checkpoints to be read without running code.
+sends mmengine's messages where ours go. Also here: how its checkpoints are read without running
+code of theirs.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ import importlib
 import logging
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from backbones import weights_file
 from detection import bridge
-from detection.errors import CheckpointError
 
 _log = logging.getLogger("mmengine")
 
@@ -33,22 +34,10 @@ def load_mmengine_checkpoint(path: Path) -> dict[str, Tensor]:
         The tensors by name, on the CPU; a leading ``module.`` is gone.
 
     Raises:
-        CheckpointError: There is no such file, it would need code to be run, or holds no weights.
+        WeightsError: There is no such file, it would need code to be run, or holds no weights.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise CheckpointError(f"cannot read the checkpoint {path}: {error}") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read as weights alone: {str(error).splitlines()[0]}; save its "
-            "state_dict in a file of its own"
-        ) from error
-    weights = content.get("state_dict", content) if isinstance(content, Mapping) else None
-    if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
-        held = sorted(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
-        raise CheckpointError(f"{path} holds no state_dict of tensors; found {held}")
-    return {name.removeprefix("module."): tensor for name, tensor in weights.items()}
+    with torch.serialization.safe_globals(_beside_weights()):
+        return dict(weights_file.read(path).tensors)
 
 
 def _import_quietly() -> None:
@@ -78,15 +67,23 @@ class _Forward(logging.Handler):
             _log.handle(record)
 
 
-def _allow_in_checkpoints() -> None:
-    """Allow the classes that mmengine's checkpoints hold beside tensors."""
+def _beside_weights() -> list[Any]:
+    """Return what mmengine's checkpoints hold and others do not: histories of losses."""
     import numpy as np
     from mmengine.logging.history_buffer import HistoryBuffer
 
-    multiarray: Any = importlib.import_module("numpy._core.multiarray")
-    arrays = [multiarray._reconstruct, multiarray.scalar, np.ndarray, np.dtype]
-    dtypes = [type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int32, np.int64)]
-    torch.serialization.add_safe_globals([HistoryBuffer, *arrays, *dtypes])
+    def statistic(owner: type, name: str) -> Callable[..., Any]:
+        # a history names its methods by getattr, which could name anything else
+        if owner is not HistoryBuffer or name.startswith("_"):
+            raise pickle.UnpicklingError(f"GLOBAL getattr({owner!r},{name!r})")
+        method: Callable[..., Any] = getattr(HistoryBuffer, name)
+        return method
+
+    rebuild = np.zeros(0).__reduce__()[0]
+    # the same function under NumPy's name before its version 2 and since
+    names = [f"numpy.{core}.multiarray._reconstruct" for core in ("core", "_core")]
+    arrays = [np.ndarray, *((rebuild, name) for name in names)]
+    return [HistoryBuffer, (statistic, "builtins.getattr"), *arrays]
 
 
 def _set_scope() -> None:
@@ -98,5 +95,4 @@ def _set_scope() -> None:
 bridge.install()
 _import_quietly()
 _route_logs()
-_allow_in_checkpoints()
 _set_scope()
