@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from convoy.records import Following, NewRun, Run
+
+SKIP_BAD = "skip_bad"
+"""Field of a spec whose data are checked object by object."""
 
 
 def submit(
@@ -51,6 +54,10 @@ def submit(
     key: Annotated[
         str | None, typer.Option(help="Submitting again with the same key makes no second run.")
     ] = None,
+    skip_bad: Annotated[
+        bool,
+        typer.Option("--skip-bad", help="Go on without what the check of the data finds broken."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show spec, cost and resources; submit nothing.")
     ] = False,
@@ -74,12 +81,17 @@ def submit(
     For example: platform submit classify resnet18/conv resnet18/eca --set data=digits
     --set recipe=digits_quick --seeds 0,1,2
 
+    A run may start from another one's weights and waits for it: --set initial=run:12. That one may
+    be submitted along, --set parent.KEY=VALUE being its spec; each backbone has one of its own:
+    platform submit detect resnet18/conv --set recipe=digit_scenes_quick
+    --set parent.recipe=digits_quick
+
     A study is a published table, each row a run: platform submit study kw-resnet18-300e
     --set data=/data/imagenet (platform studies lists them). Rows that are there already are told,
     not queued again.
     """
     from convoy import lineage, submission
-    from convoy.values import read_numbers, read_values
+    from convoy.values import read_numbers
 
     call = invocation.of(ctx)
     wishes = submission.Wishes(
@@ -100,7 +112,7 @@ def submit(
             call,
             backbones or (),
             file=file,
-            values=read_values(file=None, sets=sets or ()),
+            values=_values(kind, file=None, sets=sets, skip_bad=skip_bad),
             seeds=numbers,
             asked=asked,
             wishes=wishes,
@@ -110,7 +122,7 @@ def submit(
         asked.refuse(kind)
         new = lineage.prepare(
             kind,
-            read_values(file=file, sets=sets or ()),
+            _values(kind, file=file, sets=sets, skip_bad=skip_bad),
             wishes=wishes,
             backbones=backbones or (),
             seeds=numbers,
@@ -121,6 +133,23 @@ def submit(
         from convoy.cli.wait import wait_for
 
         wait_for(call, [run.id for run in made], quiet=quiet or as_json)
+
+
+def _values(
+    kind: str, *, file: Path | None, sets: list[str] | None, skip_bad: bool
+) -> dict[str, Any]:
+    """Return the fields of a spec (or of a study's) as they are typed."""
+    from convoy.values import read_values
+    from jobs import job
+
+    values = read_values(file=file, sets=sets or ())
+    if not skip_bad:
+        return values
+    if kind != submit_study.STUDY and SKIP_BAD not in job.get(kind).spec.model_fields:
+        raise typer.BadParameter(
+            f"a {kind} run has no such choice; leave it away", param_hint="--skip-bad"
+        )
+    return {**values, SKIP_BAD: True}
 
 
 def enqueue(
@@ -152,7 +181,8 @@ def _sentence(run: Run, *, is_old: bool) -> str:
     with_seed = f" seed {seed}" if seed is not None else ""
     if is_old:
         return f"run {run.id} was submitted before with this key ({what}{with_seed}, {run.state})"
-    return f"run {run.id} queued: {what}{with_seed}"
+    after = "".join(f", after run {other}" for other in run.depends_on)
+    return f"run {run.id} queued: {what}{with_seed}{after}"
 
 
 def _hint(runs: list[Run], *, dispatched: bool) -> None:
@@ -172,5 +202,7 @@ def _show(new: Sequence[NewRun | Following], *, as_json: bool) -> list[Run]:
         return []
     for item in found:
         say.line(item.as_text())
+    if any(isinstance(run, Following) for run in new):
+        say.note("run:0 stands for the parent, which has no number yet")
     say.hint("the same without --dry-run submits " + ("it" if len(new) == 1 else "them"))
     return []

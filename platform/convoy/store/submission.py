@@ -93,16 +93,18 @@ class Submission(Reading):
 
 
 def _generations(new: Sequence[NewRun | Following]) -> list[list[int]]:
-    """Return the places of the runs: first those that follow none, then those that follow these."""
-    depth: list[int] = []
+    """Cut the places of the runs into pieces, so that none follows another one of its piece."""
+    pieces: list[list[int]] = [[]]
     for place, run in enumerate(new):
-        if isinstance(run, Following) and not 0 <= run.parent < place:
-            raise ValueError(f"run {place} follows {run.parent}, which does not stand before it")
-        depth.append(depth[run.parent] + 1 if isinstance(run, Following) else 0)
-    return [
-        [place for place, found in enumerate(depth) if found == wanted]
-        for wanted in range(max(depth, default=-1) + 1)
-    ]
+        if isinstance(run, Following):
+            if not 0 <= run.parent < place:
+                raise ValueError(
+                    f"run {place} follows {run.parent}, which does not stand before it"
+                )
+            if run.parent in pieces[-1]:
+                pieces.append([])
+        pieces[-1].append(place)
+    return pieces
 
 
 def _ready(run: NewRun | Following, ids: Mapping[int, int]) -> NewRun:
