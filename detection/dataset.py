@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from detection import openmmlab as openmmlab  # before mmdet
 from detection.errors import ConfigError
 from detection.settings import dataset_settings
@@ -20,6 +22,10 @@ from detection.settings import dataset_settings
 from mmdet.datasets import CocoDataset  # isort: skip
 from mmdet.datasets.api_wrappers import COCO  # isort: skip
 from mmengine.dataset import pseudo_collate  # isort: skip
+
+# images are loaded by several processes at once, or beside training: threads of OpenCV's own, one
+# a core, would take the cores of other runs
+cv2.setNumThreads(0)
 
 
 class _Annotations(COCO):

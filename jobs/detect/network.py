@@ -68,6 +68,7 @@ def make_network(
             frozen_stages=spec.recipe.frozen_stages,
             norm_eval=spec.recipe.norm_eval,
             drop_path=spec.recipe.drop_path,
+            output_norms=spec.recipe.output_norms,
             pretrained=pretrained,
             prepare=_preparation(spec, parent),
             sizes=sizes_of(spec.recipe),
@@ -145,6 +146,7 @@ def cost_of(spec: DetectSpec, *, classes: int) -> dict[str, Json]:
         classes=classes,
         height=height,
         width=width,
+        output_norms=spec.recipe.output_norms,
         sizes=sizes_of(spec.recipe),
     )
     backbone = cost.parts["backbone"]

@@ -54,6 +54,10 @@ class DetectionRecipe(TrainingRecipe):
     drop_path: float = Field(
         default=0.0, ge=0, lt=1, description="Stochastic depth of the backbone's last block."
     )
+    output_norms: bool = Field(
+        default=False,
+        description="Whether each map of the backbone passes a LayerNorm, as ConvNeXt's do.",
+    )
 
     short_sides: tuple[int, ...] = Field(
         default=(800,),

@@ -154,4 +154,5 @@ def kw_detection_1x_convnext() -> DetectionRecipe:
         layer_decay=0.95,
         frozen_stages=0,
         norm_eval=False,
+        output_norms=True,
     )
