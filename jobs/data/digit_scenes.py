@@ -4,8 +4,9 @@ Each scene shows three to six scans of 8 x 8 pixels, enlarged to 24 to 80, over 
 that are no digit. Digits overlap, later ones hide what is below; a mask is what can be seen, to the
 pixel, and no digit is hidden by half. Every tenth scene has a heap of small scans of one digit,
 too, which is one object with ``iscrowd``. Scenes of ``val`` show other scans than those of
-``train``: the split is that of `digits`. Nothing but whole numbers is computed with, so that every
-machine writes the same bytes; images are BMP files, since compressors differ between versions.
+``train``: the split is that of `digits`, and ``scans`` of an object names them. Nothing but whole
+numbers is computed with, so that every machine writes the same bytes; images are BMP files, since
+compressors differ between versions.
 """
 
 from __future__ import annotations
@@ -65,119 +66,126 @@ class _Thing:
         label: Which digit.
         ink: (S, S) bool, where it covers what is below.
         colours: (S, S, 3), the pixels that it covers it with.
-        crowd: Whether it is a heap.
+        scans: Which of scikit-learn's scans it is made of; several are a heap.
     """
 
     label: int
     ink: Masked
     colours: Pixels
-    crowd: bool = False
+    scans: tuple[int, ...]
 
 
 class _Scans:
     """Deals the scans of a split, each before any comes again."""
 
     def __init__(self, members: list[int], *, grey: Pixels, labels: list[int]) -> None:
+        self.grey = grey
+        self.labels = labels
         self._members = members
-        self._grey = grey
-        self._labels = labels
         self._dealt = 0
 
-    def deal(self) -> tuple[Pixels, int]:
-        """Return the next scan and its digit."""
-        index = self._members[self._dealt % len(self._members)]
+    def deal(self) -> int:
+        """Return the next scan."""
         self._dealt += 1
-        return self._grey[index], self._labels[index]
+        return self._members[(self._dealt - 1) % len(self._members)]
 
-    def deal_some(self, count: int, *, label: int) -> list[Pixels]:
+    def some(self, count: int, *, label: int) -> tuple[int, ...]:
         """Return scans of one digit; they may come again elsewhere."""
-        same = [index for index in self._members if self._labels[index] == label]
-        return [self._grey[same[(self._dealt + n) % len(same)]] for n in range(count)]
+        same = [index for index in self._members if self.labels[index] == label]
+        return tuple(same[(self._dealt + n) % len(same)] for n in range(count))
 
 
 def _write_scenes(folder: Path) -> None:
     import numpy as np
-    from PIL import Image
     from sklearn.datasets import load_digits
 
-    scans = load_digits()
-    grey = (scans.images * 255 / 16).astype("uint8")
-    labels: list[int] = scans.target.tolist()
+    found = load_digits()
+    grey = (found.images * 255 / 16).astype("uint8")
+    labels: list[int] = found.target.tolist()
     sides = dict(digits.split(labels))
     (folder / "annotations").mkdir()
     for split in SPLITS:
         members = [index for index in sorted(sides) if sides[index] == split]
         draw = np.random.RandomState(SPLITS.index(split))
         draw.shuffle(members)
-        dealer = _Scans(members, grey=grey, labels=labels)
-        images = folder / f"{split}2017"
-        images.mkdir()
-        document = _document()
-        for number in range(1, SCENES[split] + 1):
-            pixels, things = _scene(dealer, draw=draw, heap=number % _HEAP_EVERY == 0)
-            name = f"{number:06d}.bmp"
-            Image.fromarray(pixels).save(images / name)
-            document["images"].append(
-                {"id": number, "file_name": name, "width": SIDE_PX, "height": SIDE_PX}
-            )
-            for label, seen, crowd in things:
-                document["annotations"].append(
-                    {
-                        "id": len(document["annotations"]) + 1,
-                        "image_id": number,
-                        **_annotation(label, seen, crowd=crowd),
-                    }
-                )
+        document = _write_split(
+            folder / f"{split}2017",
+            _Scans(members, grey=grey, labels=labels),
+            scenes=SCENES[split],
+            draw=draw,
+        )
         file = folder / "annotations" / f"instances_{split}2017.json"
         file.write_text(json.dumps(document), "utf-8")
 
 
-def _document() -> dict[str, list[dict[str, Any]]]:
-    return {
-        "images": [],
-        "annotations": [],
-        "categories": [
-            {"id": digit + 1, "name": str(digit), "supercategory": "digit"} for digit in range(10)
-        ],
-    }
+def _write_split(
+    folder: Path, scans: _Scans, *, scenes: int, draw: Draw
+) -> dict[str, list[dict[str, Any]]]:
+    """Write the images of a split and return its annotation file."""
+    from PIL import Image
+
+    folder.mkdir()
+    images: list[dict[str, Any]] = []
+    objects: list[dict[str, Any]] = []
+    for number in range(1, scenes + 1):
+        pixels, things = _scene(scans, draw=draw, heap=number % _HEAP_EVERY == 0)
+        name = f"{number:06d}.bmp"
+        Image.fromarray(pixels).save(folder / name)
+        images.append({"id": number, "file_name": name, "width": SIDE_PX, "height": SIDE_PX})
+        objects += [
+            {"id": len(objects) + place, "image_id": number, **_annotation(thing, seen)}
+            for place, (thing, seen) in enumerate(things, start=1)
+        ]
+    categories = [
+        {"id": digit + 1, "name": str(digit), "supercategory": "digit"} for digit in range(10)
+    ]
+    return {"images": images, "annotations": objects, "categories": categories}
 
 
-def _annotation(label: int, seen: Masked, *, crowd: bool) -> dict[str, object]:
+def _annotation(thing: _Thing, seen: Masked) -> dict[str, Any]:
     import numpy as np
     from pycocotools import mask
 
     encoded = mask.encode(np.asfortranarray(seen, dtype=np.uint8))
-    counts: object = encoded["counts"].decode()
-    if crowd:  # MS-COCO writes its crowds as plain run lengths
-        flat = np.concatenate([[0], seen.ravel(order="F").astype(np.int8), [0]])
-        edges = np.flatnonzero(np.diff(flat))
-        counts = np.diff(np.concatenate([[0], edges, [seen.size]])).tolist()
+    crowd = len(thing.scans) > 1
+    # as in MS-COCO's files, where the runs of a crowd are plain numbers
+    counts = _runs(seen) if crowd else encoded["counts"].decode()
     return {
-        "category_id": label + 1,
+        "category_id": thing.label + 1,
         "iscrowd": int(crowd),
         "bbox": [float(edge) for edge in mask.toBbox(encoded)],
         "area": int(seen.sum()),
         "segmentation": {"size": [SIDE_PX, SIDE_PX], "counts": counts},
+        "scans": thing.scans,
     }
 
 
-def _scene(
-    scans: _Scans, *, draw: Draw, heap: bool
-) -> tuple[Pixels, list[tuple[int, Masked, bool]]]:
-    """Return the pixels of a scene, and digit, mask and crowd flag of what is in it."""
+def _runs(seen: Masked) -> list[int]:
+    """Return run lengths column by column, the first of what is not seen."""
+    import numpy as np
+
+    changes = np.diff(seen.ravel(order="F").astype(np.int8), prepend=0)
+    edges = np.concatenate([[0], np.flatnonzero(changes), [seen.size]])
+    runs: list[int] = np.diff(edges).tolist()
+    return runs
+
+
+def _scene(scans: _Scans, *, draw: Draw, heap: bool) -> tuple[Pixels, list[tuple[_Thing, Masked]]]:
+    """Return the pixels of a scene, and what is in it with where it is seen."""
     pixels = _background(draw)
     placed: list[tuple[_Thing, Masked]] = []
     if heap:
-        _put(_heap(scans, draw=draw), pixels, placed, draw=draw)
+        _put(_heap(scans, draw=draw), pixels, placed=placed, draw=draw)
     for _ in range(_DIGITS[draw.randint(len(_DIGITS))]):
-        scan, label = scans.deal()
+        index = scans.deal()
         side = _SIDES_PX[draw.randint(len(_SIDES_PX))]
-        ink, colours = _inked(scan, side=side, draw=draw)
-        _put(_Thing(label, ink, colours), pixels, placed, draw=draw)
-    return pixels, [(thing.label, seen, thing.crowd) for thing, seen in placed]
+        ink, colours = _inked(scans.grey[index], side=side, draw=draw)
+        digit = _Thing(label=scans.labels[index], ink=ink, colours=colours, scans=(index,))
+        _put(digit, pixels, placed=placed, draw=draw)
+    return pixels, placed
 
 
-def _put(thing: _Thing, pixels: Pixels, placed: list[tuple[_Thing, Masked]], *, draw: Draw) -> None:
+def _put(thing: _Thing, pixels: Pixels, *, placed: list[tuple[_Thing, Masked]], draw: Draw) -> None:
     """Put something where it hides nothing by half; leave it out where no such place is found."""
     import numpy as np
 
@@ -186,16 +194,11 @@ def _put(thing: _Thing, pixels: Pixels, placed: list[tuple[_Thing, Masked]], *, 
         y, x = draw.randint(SIDE_PX - height + 1), draw.randint(SIDE_PX - width + 1)
         covered = np.zeros((SIDE_PX, SIDE_PX), dtype=bool)
         covered[y : y + height, x : x + width] = thing.ink
-        if all(
-            100 * (seen & ~covered).sum() >= _LEAST_SEEN_PCT * below.ink.sum()
-            for below, seen in placed
-        ):
-            break
-    else:
-        return
-    pixels[y : y + height, x : x + width][thing.ink] = thing.colours[thing.ink]
-    placed[:] = [(below, seen & ~covered) for below, seen in placed]
-    placed.append((thing, covered))
+        left = [(below, seen & ~covered) for below, seen in placed]
+        if all(100 * seen.sum() >= _LEAST_SEEN_PCT * below.ink.sum() for below, seen in left):
+            pixels[y : y + height, x : x + width][thing.ink] = thing.colours[thing.ink]
+            placed[:] = [*left, (thing, covered)]
+            return
 
 
 def _heap(scans: _Scans, *, draw: Draw) -> _Thing:
@@ -205,13 +208,14 @@ def _heap(scans: _Scans, *, draw: Draw) -> _Thing:
     side = _HEAP_SIDE_PX + _HEAP_REACH_PX
     ink = np.zeros((side, side), dtype=bool)
     colours = np.zeros((side, side, 3), dtype=np.uint8)
-    for scan in scans.deal_some(_HEAP_SCANS, label=label):
+    members = scans.some(_HEAP_SCANS, label=label)
+    for index in members:
         y, x = draw.randint(_HEAP_REACH_PX + 1, size=2)
-        one, painted = _inked(scan, side=_HEAP_SIDE_PX, draw=draw)
+        one, painted = _inked(scans.grey[index], side=_HEAP_SIDE_PX, draw=draw)
         place = np.s_[y : y + _HEAP_SIDE_PX, x : x + _HEAP_SIDE_PX]
         ink[place] |= one
         colours[place][one] = painted[one]
-    return _Thing(label, ink, colours, crowd=True)
+    return _Thing(label=label, ink=ink, colours=colours, scans=members)
 
 
 def _inked(scan: Pixels, *, side: int, draw: Draw) -> tuple[Masked, Pixels]:

@@ -60,7 +60,6 @@ class Fault(Enum):
     AREA = (Effect.MENDED, "objects without a sound area; taken from the mask")
     CROWD_UNSAID = (Effect.MENDED, "objects without iscrowd; taken as 0")
     MASK_SLIVERS = (Effect.MENDED, "objects with parts of fewer than 3 points; the others kept")
-    CATEGORY_ORDER = (Effect.MENDED, "categories not in the order of their ids; sorted")
 
     BOX_BEYOND = (Effect.TOLD, "objects whose box reaches out of the image")
     BOX_THIN = (Effect.TOLD, "objects thinner than a pixel; not trained on")

@@ -81,7 +81,7 @@ def check_images(
             some = records[start : start + _AT_ONCE]
             looks = pool.map(lambda record: _look(folder / record["file_name"]), some)
             for record, look in zip(some, looks, strict=True):
-                if image := _judged(record, look, findings):
+                if image := _judged(record, look, findings=findings):
                     kept[record["id"]] = image
     return kept
 
@@ -133,7 +133,7 @@ def _tell_shared_files(records: Sequence[Record], findings: Findings) -> None:
             )
 
 
-def _judged(record: Record, look: _Look, findings: Findings) -> Image | None:
+def _judged(record: Record, look: _Look, *, findings: Findings) -> Image | None:
     """Return the image, or None once its fault is counted."""
     name = record["file_name"]
     if look.fault:
@@ -163,6 +163,8 @@ def _look(file: Path) -> _Look:
         return _Look(fault=Fault.IMAGE_MISSING)
     except OSError as error:
         return _Look(fault=Fault.IMAGE_UNREADABLE, found=str(error.strerror))
+    except ValueError as error:  # a name that no file can have
+        return _Look(fault=Fault.IMAGE_MISSING, found=str(error))
     look = _Look(sha256=hashlib.sha256(content).hexdigest())
     if not content:
         return replace(look, fault=Fault.IMAGE_UNREADABLE, found="the file is empty")

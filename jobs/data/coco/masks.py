@@ -100,7 +100,7 @@ def read_mask(segmentation: Any, *, width: int, height: int) -> Mask:
         raise MaskError(Fault.MASK_MISSING, "it has no segmentation")
     if isinstance(segmentation, dict):
         _check_runs(segmentation, width=width, height=height)
-        return Mask(segmentation, width, height)
+        return Mask(segmentation, width=width, height=height)
     if not isinstance(segmentation, list):
         raise MaskError(
             Fault.MASK_MALFORMED,
@@ -155,7 +155,7 @@ def _polygons(parts: Sequence[Any], *, width: int, height: int) -> Mask:
     if not kept:
         most = max(len(part) // 2 for part in parts)
         raise MaskError(Fault.MASK_MALFORMED, f"a polygon of {most} points; it needs 3")
-    return Mask(kept, width, height, slivers=len(parts) - len(kept))
+    return Mask(kept, width=width, height=height, slivers=len(parts) - len(kept))
 
 
 def _is_numbers(part: Any) -> bool:

@@ -13,6 +13,7 @@ from jobs.data.coco.masks import Box, Mask, MaskError, read_mask
 _ROUNDING_PX = 1.0
 """By how much boxes of MS-COCO itself may pass the edge."""
 _LOOSE_IOU = 0.5
+_ALIKE_IOU = 0.7
 _SAME_IOU = 0.9
 _MOST = 1e9
 _AT_ONCE = 20_000
@@ -72,7 +73,7 @@ def check_objects(
                 _refuse_twin(usable, seen)
                 kept.append(usable)
         except _UnusableError as error:
-            findings.add(error.fault, _example(record, around, str(error)))
+            findings.add(error.fault, _example(record, str(error), around=around))
     return list(_numbered(kept, findings))
 
 
@@ -103,17 +104,17 @@ def _check(record: Any, around: Surroundings, *, findings: Findings) -> Record |
     if type(category) is not int or category not in around.categories:
         raise _UnusableError(Fault.UNKNOWN_CATEGORY, f"category {category!r}")
     crowd = record.get("iscrowd", 0)
-    if not isinstance(crowd, int) or crowd not in {0, 1}:
+    if crowd not in (0, 1):
         raise _UnusableError(Fault.OBJECT_RECORD, f"iscrowd {record['iscrowd']!r}")
 
     def tell(fault: Fault, found: str) -> None:
-        findings.add(fault, _example(record, around, found))
+        findings.add(fault, _example(record, found, around=around))
 
     box = _check_box(record.get("bbox"), image, tell=tell)
     mask = _check_mask(record, image, tell=tell) if around.masks else None
     if mask:
         _compare(box, mask.box, tell=tell)
-    return {**record, **dict(_mended(record, box, mask, tell=tell))}
+    return {**record, **dict(_mended(record, mask, box=box, tell=tell))}
 
 
 _Tell = Callable[[Fault, str], None]
@@ -169,15 +170,17 @@ def _check_mask(record: Record, image: Image, *, tell: _Tell) -> Mask:
 
 def _compare(box: Box, around_mask: Box, *, tell: _Tell) -> None:
     """Look whether box and mask are of the same object."""
-    if _thin(box) or _thin(around_mask) or _iou(box, around_mask) >= _LOOSE_IOU:
+    if _thin(box) or _thin(around_mask):
         return
+    iou = _iou(box, around_mask)
     found = f"box {_shown(box)}, mask {_shown(around_mask)} (edges)"
     as_corners = (box[0], box[1], box[2] - box[0], box[3] - box[1])
-    if _iou(as_corners, around_mask) > _SAME_IOU:
+    if iou < _ALIKE_IOU and _iou(as_corners, around_mask) > _SAME_IOU:
         raise _UnusableError(Fault.BOX_CORNERS, found)
     if _overlap(box, around_mask) is None:
         raise _UnusableError(Fault.BOX_ELSEWHERE, found)
-    tell(Fault.BOX_LOOSE, found)
+    if iou < _LOOSE_IOU:
+        tell(Fault.BOX_LOOSE, found)
 
 
 def _thin(box: Box) -> bool:
@@ -207,7 +210,7 @@ def _shown(box: Box) -> str:
 
 
 def _mended(
-    record: Record, box: Box, mask: Mask | None, *, tell: _Tell
+    record: Record, mask: Mask | None, *, box: Box, tell: _Tell
 ) -> Iterator[tuple[str, object]]:
     """Yield the fields that stand for what is missing or unsound."""
     if mask and mask.slivers:
@@ -238,7 +241,7 @@ def _numbered(records: list[Record], findings: Findings) -> Iterator[Record]:
         yield {**record, "id": place} if unsound else record
 
 
-def _example(record: Any, around: Surroundings, found: str) -> str:
+def _example(record: Any, found: str, *, around: Surroundings) -> str:
     if not isinstance(record, dict):
         return found
     number = record.get("image_id")

@@ -85,13 +85,20 @@ class ScenesVerdict(BaseModel):
 
 @dataclass(frozen=True)
 class _Reading:
-    """A split that was read: its verdict, and what the whole needs of it."""
+    """A split that was read.
+
+    Attributes:
+        verdict: What that told.
+        categories: Names by id.
+        digest: Hash over what can be used.
+        contents: Name of each image by the hash of its file.
+        findings: Faults.
+    """
 
     verdict: SplitVerdict
     categories: Mapping[int, str]
     digest: str
     contents: Mapping[str, str]
-    """Name of each image by the hash of its file."""
     findings: Findings
 
 
@@ -156,7 +163,9 @@ def _read_split(
 ) -> _Reading:
     status(f"reading {place.annotations.name}")
     document = read_document(place.annotations)
-    listed = {name: _listed(document, name, place) for name in ("images", "annotations")}
+    listed = {
+        name: _listed(document, name, file=place.annotations) for name in ("images", "annotations")
+    }
     categories = checked_categories(document.get("categories"), place.annotations)
     findings = Findings(place.split)
     images = check_images(
@@ -175,24 +184,17 @@ def _read_split(
     )
     _tell_unlisted(place, listed["images"], findings=findings)
     _tell_empty(images, objects=objects, categories=categories, findings=findings)
-    kept = {
-        "images": [image.record for image in images.values()],
-        "annotations": objects,
-        "categories": sorted(document["categories"], key=lambda one: int(one["id"])),
-    }
-    if kept["categories"] != document["categories"]:
-        findings.add(Fault.CATEGORY_ORDER, place.annotations.name)
-    rewritten = any(kept[name] != document[name] for name in kept)
-    if rewritten:
-        with (aside / place.annotations.name).open("w", encoding="utf-8") as file:
-            json.dump({**document, **kept}, file)
     return _Reading(
         verdict=SplitVerdict(
             images=len(images),
             objects=len(objects),
             skipped_images=len(listed["images"]) - len(images),
             skipped_objects=len(listed["annotations"]) - len(objects),
-            rewritten=rewritten,
+            rewritten=_rewrite(
+                document,
+                {"images": [one.record for one in images.values()], "annotations": objects},
+                file=aside / place.annotations.name,
+            ),
         ),
         categories=categories,
         digest=_digest(images, objects=objects, categories=categories),
@@ -201,17 +203,26 @@ def _read_split(
     )
 
 
-def _listed(document: Mapping[str, Any], name: str, place: Place) -> list[Any]:
+def _rewrite(document: Mapping[str, Any], kept: Mapping[str, object], *, file: Path) -> bool:
+    """Write an annotation file with what is kept, if that is not what there was."""
+    if all(kept[name] == document[name] for name in kept):
+        return False
+    with file.open("w", encoding="utf-8") as opened:
+        json.dump({**document, **kept}, opened)
+    return True
+
+
+def _listed(document: Mapping[str, Any], name: str, *, file: Path) -> list[Any]:
     found = document.get(name)
     if not isinstance(found, list):
         raise DatasetError(
-            f"{place.annotations} has no list of {name}; found {', '.join(document) or 'nothing'}"
+            f"{file} has no list of {name}; found {', '.join(document) or 'nothing'}"
         )
     return found
 
 
 def _tell_unlisted(place: Place, listed: Iterable[Any], *, findings: Findings) -> None:
-    named = {one.get("file_name") for one in listed if isinstance(one, dict)}
+    named = {str(one.get("file_name")) for one in listed if isinstance(one, dict)}
     for name in sorted(name for name, _ in image_files(place.images) if name not in named):
         findings.add(Fault.UNLISTED, name)
 

@@ -165,7 +165,7 @@ def _require_enough(root: Path, verdict: ScenesVerdict) -> None:
         split for split, one in verdict.splits().items() if not one.images or not one.objects
     ]
     if empty:
-        told = "; ".join(verdict.report.lines())
+        told = "; ".join(str(one) for one in verdict.report.findings if one.split in empty)
         raise DatasetError(
             f"data folder {root}: no object in an image that can be used in {' and '.join(empty)}"
             + (f"; {told}" if told else "; its annotation file lists none")
