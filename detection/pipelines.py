@@ -79,7 +79,7 @@ def train_pipeline(
     steps: list[ConfigDict] = load_config(file)["train_pipeline"]
     for step in steps:
         if step["type"] == "LoadAnnotations" and not masks:
-            step["with_mask"] = False
+            step.pop("with_mask", None)
         elif step["type"] == "RandomFlip":
             step["prob"] = flip
         elif step["type"] == "Resize":
