@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from convoy.records import NewRun, Run
 from convoy.settings import Settings
 from convoy.store import Store
 from jobs.job import Resources, kinds, read_spec
+from tests.platform.execution.platform_home import Platform
 
 KINDS = Path(__file__).parent / "kinds"
 
@@ -110,3 +112,12 @@ def wait_until() -> Callable[..., None]:
             time.sleep(0.05)
 
     return wait
+
+
+@pytest.fixture
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    home = Path(tempfile.mkdtemp(prefix="cv", dir="/tmp"))  # short: Ray puts sockets below it
+    made = Platform(home, tmp_path_factory.getbasetemp() / "shared-cache")
+    yield made
+    made.close()
+    shutil.rmtree(home, ignore_errors=True)

@@ -135,7 +135,7 @@ def test_a_run_whose_dependency_failed_ends(
     dispatcher.step()
     ended = store.run(second.id)
     assert (ended.state, ended.failure) == (RunState.FAILED, Failure.DEPENDENCY)
-    assert "run 1 cancelled" in ended.failure_text
+    assert "run 1 cancelled; `platform retry` that first, then this one" in ended.failure_text
 
 
 def test_one_dispatcher_leads_and_the_other_stands_by(

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from convoy import lineage
 from convoy.dispatcher import Dispatcher
 from convoy.launchers import Launcher
 from convoy.launchers.inline import InlineLauncher
@@ -20,6 +21,7 @@ from convoy.records import NewRun, Run
 from convoy.settings import Settings
 from convoy.states import Failure, Outcome, Phase, RunState
 from convoy.store import Store
+from convoy.submission import Wishes
 from jobs.job import Resources, read_spec
 
 RECIPE = {"base": "digits_quick", "micro_batch": 16}
@@ -74,6 +76,18 @@ class Training:
             owner="ada",
         )
         return self.store.submit([run])[0]
+
+    def submit_family(self, recipe: dict[str, Any], *, workers: int) -> tuple[Run, Run]:
+        """Submit a run with one core, and one of `workers` that starts from it."""
+        values = {"data": "digits", "recipe": recipe, "parent": {"recipe": recipe, "workers": 1}}
+        new = lineage.prepare(
+            "classify",
+            values,
+            wishes=Wishes(owner="ada", workers=workers),
+            backbones=["resnet20_cifar/conv"],
+        )
+        parent, child = self.store.submit(new)
+        return parent, child
 
     def until(self, condition: Callable[[], bool], *, wait_until: Any, timeout_s: float) -> None:
         def stepped() -> bool:
@@ -131,6 +145,30 @@ class TestEveryLauncher:
         launcher.launch(order)
         wait_until(lambda: store.run(1).state is RunState.FAILED, timeout_s=120)
         assert len([move for move in store.history(1) if "began" in move.reason]) == 1
+
+    def test_a_run_starts_from_another_ones_weights_when_that_has_succeeded(
+        self, training: Training, store: Store, front: Any, launcher: Launcher, wait_until: Any
+    ) -> None:
+        workers = 1 if isinstance(launcher, InlineLauncher) else 2
+        parent, child = training.submit_family({**RECIPE, "epochs": 2}, workers=workers)
+        training.until(
+            lambda: store.run(child.id).state.is_final, wait_until=wait_until, timeout_s=300
+        )
+        first, second = store.run(parent.id), store.run(child.id)
+        assert second.state is RunState.SUCCEEDED, front.log(second)
+        assert first.result is not None
+        assert second.result is not None
+        assert second.started_at > first.ended_at  # type: ignore[operator]  # both have ended
+        done = first.result["facts"]
+        assert second.result["facts"]["initial"] == "/".join(
+            (
+                f"classify#{done['dataset_fingerprint']}",
+                done["recipe_hash"],
+                "scratch",
+                str(done["train_samples_seen"]),
+            )
+        )
+        assert second.result["scores"]["train_loss"] < first.result["scores"]["train_loss"]
 
 
 @pytest.mark.ray

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import psutil
 import pytest
 
-from convoy.records import NewRun, Run
-from convoy.settings import Settings
+from convoy.records import Run
 from convoy.states import Failure, Outcome, RunState
 from convoy.store import Store
-from jobs.job import Resources, read_spec
+from tests.platform.execution.platform_home import Platform
 
 pytestmark = pytest.mark.ray
 
@@ -27,55 +21,9 @@ EPOCHS = 5
 STEPS = EPOCHS * 44  # 1,438 images of digits in batches of 32, the last one dropped
 
 
-class Platform:
-    """A home folder with a store, and dispatchers as processes of their own."""
-
-    def __init__(self, home: Path, cache: Path) -> None:
-        self.home = home
-        self.settings = Settings(home=home, cache=cache).resolved()
-        self.store = Store.create(self.settings.store_url)
-        self.output = (home / "dispatcher.log").open("w")
-        self.started: list[subprocess.Popen[bytes]] = []
-
-    def dispatch(self) -> subprocess.Popen[bytes]:
-        environment = {
-            **os.environ,
-            "CONVOY_HOME": str(self.home),
-            "CONVOY_CACHE": str(self.settings.cache),
-        }
-        command = [sys.executable, "-m", "convoy", "dispatch"]
-        process = subprocess.Popen(command, env=environment, stdout=self.output, stderr=self.output)
-        self.started.append(process)
-        return process
-
-    def train(self) -> Run:
-        recipe = {"base": "digits_quick", "epochs": EPOCHS}
-        spec = read_spec("classify", {"backbone": "resnet20_cifar/conv", "recipe": recipe})
-        run = NewRun(
-            kind="classify",
-            spec=spec.model_dump(mode="json"),
-            spec_hash=spec.digest(),
-            resources=Resources(),
-            owner="ada",
-        )
-        return self.store.submit([run])[0]
-
-    def close(self) -> None:
-        for process in self.started:
-            if process.poll() is None:
-                process.terminate()
-                process.wait(60)
-        self.store.close()
-        self.output.close()
-
-
-@pytest.fixture
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    home = Path(tempfile.mkdtemp(prefix="cv", dir="/tmp"))  # short: Ray puts sockets below it
-    made = Platform(home, tmp_path_factory.getbasetemp() / "shared-cache")
-    yield made
-    made.close()
-    shutil.rmtree(home, ignore_errors=True)
+def train(platform: Platform) -> Run:
+    recipe = {"base": "digits_quick", "epochs": EPOCHS}
+    return platform.submit("classify", {"backbone": "resnet20_cifar/conv", "recipe": recipe})
 
 
 def assert_recorded_once(store: Store, run: Run) -> None:
@@ -102,7 +50,7 @@ def assert_resumed(store: Store, run: Run) -> None:
 def test_a_run_survives_the_death_of_its_dispatcher(
     platform: Platform, wait_until: Callable[..., None]
 ) -> None:
-    store, run = platform.store, platform.train()
+    store, run = platform.store, train(platform)
     dispatcher = platform.dispatch()
     wait_until(lambda: bool(store.checkpoints(run.id)), timeout_s=180)
     os.kill(dispatcher.pid, signal.SIGKILL)
@@ -120,7 +68,7 @@ def test_a_run_survives_the_death_of_its_dispatcher(
 def test_a_run_survives_the_death_of_its_own_process(
     platform: Platform, wait_until: Callable[..., None]
 ) -> None:
-    store, run = platform.store, platform.train()
+    store, run = platform.store, train(platform)
     platform.dispatch()
     wait_until(lambda: bool(store.checkpoints(run.id)), timeout_s=180)
     pid: Any = store.attempts(run.id)[0].pid
