@@ -12,6 +12,7 @@ from convoy.submission import Wishes
 from jobs.errors import DatasetError, SpecError
 from jobs.job import read_spec
 from tests.jobs.cifar_files import small_cifar10
+from tests.jobs.coco_files import small_coco
 
 ADA = Wishes(owner="ada")
 CONV, ECA = "resnet18(stem=small)/conv", "resnet18(stem=small)/eca"
@@ -107,6 +108,18 @@ def test_image_size_comes_from_the_recipe_or_the_spec() -> None:
 def test_what_the_store_or_a_terminal_cannot_take_is_refused(wishes: Wishes, says: str) -> None:
     with pytest.raises(SubmissionError, match=says):
         prepare(wishes=wishes)
+
+
+def test_a_folder_of_objects_is_submitted_to_detect_and_not_to_classify(tmp_path: Path) -> None:
+    folder = small_coco(tmp_path / "kitchen").root
+    values = {"backbone": ECA, "data": str(folder), "recipe": "digit_scenes_quick"}
+    (run,) = submission.prepare("detect", values, wishes=ADA)
+    assert run.data == "kitchen"
+    assert submission.classes_of(read_spec("detect", run.spec)) == 3
+    with pytest.raises(DatasetError, match="use it in a run of kind detect"):
+        prepare(values={"data": str(folder), "recipe": "digits_quick"})
+    with pytest.raises(DatasetError, match="to detect, use digit_scenes"):
+        submission.prepare("detect", {**values, "data": "digits"}, wishes=ADA)
 
 
 def test_the_files_of_cifar_are_submitted_as_a_folder_of_images_is(tmp_path: Path) -> None:

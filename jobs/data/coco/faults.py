@@ -27,7 +27,12 @@ class Effect(StrEnum):
 
 
 class Fault(Enum):
-    """A kind of fault: what it leads to, and what stands after the count in a report."""
+    """A kind of fault: what it leads to, and what is counted.
+
+    Attributes:
+        effect: What it leads to.
+        text: What there are so many of.
+    """
 
     effect: Effect
     text: str
@@ -97,7 +102,7 @@ class Finding(BaseModel):
     def __str__(self) -> str:
         """Return it in one line."""
         shown = "; ".join(self.examples)
-        return f"{self.split}: {self.count:,} {self.text}: {shown}" + (
+        return f"{self.split}: {self.text} ({self.count:,}): {shown}" + (
             "; ..." if self.count > len(self.examples) else ""
         )
 

@@ -133,7 +133,7 @@ def read_document(file: Path) -> dict[str, Any]:
     """
     try:
         document = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(f"{file} cannot be read as JSON: {error}; put it there again") from error
     if not isinstance(document, dict):
         raise DatasetError(

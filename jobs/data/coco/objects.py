@@ -99,13 +99,13 @@ def _check(record: Any, around: Surroundings, *, findings: Findings) -> Record |
     if image is None:
         if type(number) is int and number in around.left_out:
             return None
-        raise _UnusableError(Fault.UNKNOWN_IMAGE, f"image {number!r}")
+        raise _UnusableError(Fault.UNKNOWN_IMAGE, f"image {number!r:.80}")
     category = record.get("category_id")
     if type(category) is not int or category not in around.categories:
-        raise _UnusableError(Fault.UNKNOWN_CATEGORY, f"category {category!r}")
+        raise _UnusableError(Fault.UNKNOWN_CATEGORY, f"category {category!r:.80}")
     crowd = record.get("iscrowd", 0)
     if crowd not in (0, 1):
-        raise _UnusableError(Fault.OBJECT_RECORD, f"iscrowd {record['iscrowd']!r}")
+        raise _UnusableError(Fault.OBJECT_RECORD, f"iscrowd {crowd!r:.80}")
 
     def tell(fault: Fault, found: str) -> None:
         findings.add(fault, _example(record, found, around=around))

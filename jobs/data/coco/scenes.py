@@ -154,7 +154,7 @@ def _refusal(root: Path, verdict: ScenesVerdict) -> str:
         [
             f"data folder {root}: {totals} cannot be used",
             *lines,
-            "mend them, or go on without them: --set skip_bad=true",
+            "mend them, or go on without them: --skip-bad",
         ]
     )
 
