@@ -385,13 +385,23 @@ def test_whatever_is_written_into_an_annotation_file_is_used_or_named(
 def test_nothing_left_is_refused_even_with_leave_to_skip(coco: CocoFolder, check: Check) -> None:
     for file in (coco.root / "train2017").iterdir():
         file.write_bytes(b"spoiled")
-    with pytest.raises(DatasetError, match="no object in an image that can be used in train; "):
+    with pytest.raises(
+        DatasetError, match="no object but crowds can be used in train; train: images"
+    ):
         check(coco, skip_bad=True)
 
 
 def test_a_split_without_objects_is_refused(coco: CocoFolder, check: Check) -> None:
     coco.change("val", lambda document: document["annotations"].clear())
-    with pytest.raises(DatasetError, match="can be used in val; val: images without objects"):
+    with pytest.raises(
+        DatasetError, match="but crowds can be used in val; val: images without objects"
+    ):
+        check(coco)
+
+
+def test_a_split_of_crowds_alone_is_refused(coco: CocoFolder, check: Check) -> None:
+    coco.change("val", lambda document: [one.update(iscrowd=1) for one in document["annotations"]])
+    with pytest.raises(DatasetError, match="no object but crowds can be used in val"):
         check(coco)
 
 

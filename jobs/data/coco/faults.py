@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import Enum, StrEnum
 
 from pydantic import BaseModel, ConfigDict
@@ -165,12 +164,11 @@ class Report(BaseModel):
         """Return the faults that leave something out."""
         return tuple(finding for finding in self.findings if finding.effect.skips)
 
-    def lines(self, effects: Iterable[Effect] = tuple(Effect)) -> list[str]:
+    def lines(self) -> list[str]:
         """Return the findings in words, one a line, those that leave something out first."""
         return [
             f"{finding.effect}: {finding}"
             for effect in Effect
-            if effect in set(effects)
             for finding in self.findings
             if finding.effect is effect
         ]

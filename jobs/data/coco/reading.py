@@ -36,7 +36,8 @@ class SplitVerdict(BaseModel):
 
     Attributes:
         images: Images that can be used.
-        objects: Objects that can be used.
+        objects: Objects that can be used, crowds among them.
+        crowds: Crowds that can be used.
         skipped_images: Listed images that cannot.
         skipped_objects: Listed objects that cannot, or whose image cannot.
         rewritten: Whether the verdict's folder has an annotation file of its own for the split.
@@ -46,6 +47,7 @@ class SplitVerdict(BaseModel):
 
     images: int
     objects: int
+    crowds: int
     skipped_images: int
     skipped_objects: int
     rewritten: bool
@@ -188,6 +190,7 @@ def _read_split(
         verdict=SplitVerdict(
             images=len(images),
             objects=len(objects),
+            crowds=sum(bool(one["iscrowd"]) for one in objects),
             skipped_images=len(listed["images"]) - len(images),
             skipped_objects=len(listed["annotations"]) - len(objects),
             rewritten=_rewrite(

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.data.coco.faults import Effect, Report
+from jobs.data.coco.faults import Report
 from jobs.data.coco.layout import Place, category_names, image_files, places
 from jobs.data.coco.reading import ScenesVerdict, SplitVerdict, read_scenes
 from jobs.data.imagefolder import Split
@@ -149,7 +149,7 @@ def _refusal(root: Path, verdict: ScenesVerdict) -> str:
         for split, one in verdict.splits().items()
         if one.skipped_images or one.skipped_objects
     )
-    lines = [f"  {line}" for line in verdict.report.lines((Effect.IMAGE, Effect.OBJECT))]
+    lines = [f"  {finding}" for finding in verdict.report.skipping()]
     return "\n".join(
         [
             f"data folder {root}: {totals} cannot be used",
@@ -162,11 +162,10 @@ def _refusal(root: Path, verdict: ScenesVerdict) -> str:
 def _require_enough(root: Path, verdict: ScenesVerdict) -> None:
     """Refuse a split with nothing to train on or to score."""
     empty: list[Split] = [
-        split for split, one in verdict.splits().items() if not one.images or not one.objects
+        split for split, one in verdict.splits().items() if one.objects == one.crowds
     ]
     if empty:
         told = "; ".join(str(one) for one in verdict.report.findings if one.split in empty)
         raise DatasetError(
-            f"data folder {root}: no object in an image that can be used in {' and '.join(empty)}"
-            + (f"; {told}" if told else "; its annotation file lists none")
+            f"data folder {root}: no object but crowds can be used in {' and '.join(empty)}; {told}"
         )
