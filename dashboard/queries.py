@@ -8,6 +8,7 @@ from datetime import datetime
 
 import streamlit as st
 
+from convoy.categories import on_same_images
 from convoy.leaderboard.rows import BENCHMARK, Group, Wanted, leaderboard
 from convoy.leaderboard.study import Board, board
 from convoy.records import (
@@ -168,7 +169,7 @@ def peers(store: Store, run: Run) -> Sequence[Run]:
     return [
         peer
         for peer in _finished(store, run.kind, succeeded)
-        if peer.id != run.id and _scored_on(peer) == _scored_on(run)
+        if peer.id != run.id and on_same_images(peer, run)
     ]
 
 
@@ -177,8 +178,3 @@ def _finished(store: Store, kind: str, succeeded: int) -> Sequence[Run]:
     """Read the runs of a kind that succeeded; `succeeded` as for `leaderboards`."""
     del succeeded
     return list(store.every(Filter(states=(RunState.SUCCEEDED,), kind=kind)))
-
-
-def _scored_on(run: Run) -> tuple[object, object]:
-    facts = (run.result or {}).get("facts", {})
-    return facts.get("dataset_fingerprint"), facts.get("split")

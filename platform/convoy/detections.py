@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convoy.errors import ConvoyError
@@ -56,6 +57,34 @@ def picture(artifacts: Sequence[Artifact], sample: Sample, settings: Settings) -
         DatasetError: It is broken.
     """
     return Picture(sample.file, _content(artifacts, sample.file, settings)).decode()
+
+
+def save(artifacts: Sequence[Artifact], folder: Path, *, settings: Settings) -> list[Path]:
+    """Copy the pictures of a run into a folder.
+
+    Args:
+        artifacts: Of the run.
+        folder: Made when it is not there; pictures of the same names are replaced.
+        settings: Of this installation.
+
+    Raises:
+        ConvoyError: None are kept, one is gone, or the folder cannot be written.
+    """
+    kept = samples(artifacts, settings)
+    if not kept:
+        raise ConvoyError(
+            "this run keeps no pictures; detect runs keep some once their last epoch is scored"
+        )
+    files = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for sample in kept:
+            file = folder / Path(sample.file).name
+            file.write_bytes(_content(artifacts, sample.file, settings))
+            files.append(file)
+    except OSError as error:
+        raise ConvoyError(f"cannot write pictures into {folder}: {error.strerror}") from error
+    return files
 
 
 def _content(artifacts: Sequence[Artifact], name: str, settings: Settings) -> bytes:

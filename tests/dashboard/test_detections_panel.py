@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
+from convoy.categories import Comparison, Line
 from convoy.settings import load
 from convoy.storage import RunPaths
 from dashboard.panels import categories
@@ -181,25 +182,14 @@ def test_the_page_opens_without_torch(pages: Pages, found: Detected) -> None:
     subprocess.run([sys.executable, "-c", LOADED, str(found.masks)], check=True)
 
 
-def test_categories_that_only_one_run_knows_are_not_compared() -> None:
-    own: list[dict[str, Any]] = [
-        {"category": "cat", "mask_ap_pct": 50.0},
-        {"category": "dog", "mask_ap_pct": None},
-    ]
-    theirs = [{"category": "dog", "mask_ap_pct": 20.0}]
-    lines = categories.rank(own, theirs, measure="mask_ap_pct")
-    assert [line.difference for line in lines] == [None, None]
-    text = categories.summary(lines, measure="mask_ap_pct", runs=(1, 2))
-    assert text == "Runs 1 and 2 share no category with a score."
-
-
 def test_eighty_categories_have_a_line_each_in_the_plot() -> None:
-    rows = [{"category": f"c{number}", "box_ap_pct": float(number)} for number in range(80)]
-    lines = categories.rank(rows, rows[::-1], measure="box_ap_pct")
-    drawing = categories.figure(lines, title="Box AP", runs=(1, 2))
+    lines = [Line({"category": f"c{n}"}, float(80 - n), beside=float(n)) for n in range(80)]
+    empty = Line({"category": "absent"}, None)
+    drawing = categories.figure(Comparison(1, 2, "box_ap_pct", (*lines, empty)))
     _, other, own = drawing.data
-    assert list(own.y) == [f"c{number}" for number in reversed(range(80))]
-    assert list(own.x) == list(other.x)
+    assert list(own.y) == [f"c{number}" for number in range(80)]
+    assert list(own.x) == [80.0 - number for number in range(80)]
+    assert list(other.x) == [float(number) for number in range(80)]
     assert drawing.layout.yaxis.dtick == 1
 
 
