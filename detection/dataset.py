@@ -58,6 +58,20 @@ class CocoImages(CocoDataset):
 
     COCOAPI = _Annotations
 
+    def filter_data(self) -> list[dict[str, Any]]:
+        """Leave out what cannot be learnt from.
+
+        Raises:
+            ConfigError: Nothing is left.
+        """
+        left: list[dict[str, Any]] = super().filter_data()
+        if not left:
+            raise ConfigError(
+                f"no image of {self.ann_file} can be used: in training one needs an object and "
+                f"sides of {(self.filter_cfg or {}).get('min_size', 0)} pixels at least"
+            )
+        return left
+
     def prepare_data(self, idx: int) -> Any:
         """Read an image and its objects and pass them through the pipeline."""
         with warnings.catch_warnings():
@@ -105,10 +119,7 @@ def dataset(
         min_side=min_side,
     )
     del settings["type"]
-    found = CocoImages(**settings)
-    if not len(found):
-        raise ConfigError(f"no image of {annotation_file} has an object to learn from")
-    return found
+    return CocoImages(**settings)
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
