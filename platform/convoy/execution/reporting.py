@@ -187,10 +187,12 @@ class Reporter:
                 writes, self._writes = self._writes, []
                 eta_s = self._pace.left_s(batch.total_steps) if batch.total_steps else None
             try:
+                # first what was told: once a checkpoint is recorded, nothing before it comes again
+                self._send(batch, eta_s)
+                batch = _Batch()
                 while writes:
                     writes[0]()
                     writes.pop(0)
-                self._send(batch, eta_s)
             except SupersededError:
                 self.superseded = True
             except StoreError as error:

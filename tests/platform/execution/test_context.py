@@ -117,6 +117,24 @@ def test_only_the_newest_checkpoints_stay_on_disk_and_in_the_store(
     assert sorted(path.name for path in kept.iterdir()) == ["20", "30"]
 
 
+def test_what_was_told_before_a_checkpoint_is_recorded_before_it(
+    front: Any, make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = front.begin(front.submit())
+    context = make(run)
+    told_by_then: list[int] = []
+
+    def die(*_: object, **__: object) -> None:
+        told_by_then.extend(point.step for point in store.series(run.id)["val_top1_pct"])
+        raise SupersededError("dead")
+
+    monkeypatch.setattr(store, "add_checkpoint", die)
+    context.report(step=4, total_steps=8, metrics={"val_top1_pct": 70.0}, epoch=1)
+    with pytest.raises(SupersededError):
+        save(context, 4)
+    assert told_by_then == [4]
+
+
 def test_a_run_goes_on_from_the_newest_checkpoint_that_is_intact(
     front: Any, make: Make, store: Store, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:

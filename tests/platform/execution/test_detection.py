@@ -48,8 +48,7 @@ def scores(store: Store, run: Run) -> dict[str, Any]:
     done = store.run(run.id)
     assert done.state is RunState.SUCCEEDED, done.failure_text
     assert done.result is not None
-    found = dict(done.result)
-    return found
+    return dict(done.result)
 
 
 def test_a_detector_whose_process_is_killed_in_mid_epoch_goes_on_from_there(
