@@ -13,8 +13,8 @@ from convoy.records import Run
 from dashboard import palette
 from dashboard.rows import Columns
 
-_ROW_PX, _HEAD_PX = 35, 36
-"""Of a table."""
+_ROW_PX, _HEAD_PX, _TABLE_PX = 35, 36, 600
+"""Of the table: height of a row, of the heading, and what it may take however low the plot is."""
 _DOT_PX, _AROUND_PX, _LEAST_PX = 17, 84, 220
 """Of the plot: height of a category, of title and axis, and the least in all."""
 _CONFIG = {"displaylogo": False, "displayModeBar": "hover"}
@@ -37,7 +37,7 @@ def draw(run: Run, other: Run | None) -> None:
         st.dataframe(
             table(compared),
             hide_index=True,
-            height=min(high, _ROW_PX * len(compared.lines) + _HEAD_PX),
+            height=min(_ROW_PX * len(compared.lines) + _HEAD_PX, max(high, _TABLE_PX)),
             placeholder="",
             column_config=_columns(compared),
             key=f"categories_table_{run.id}",
@@ -117,6 +117,7 @@ def figure(compared: Comparison) -> go.Figure:
     )
     drawing.update_xaxes(title={"text": f"{compared.title} (%)", "standoff": 6}, rangemode="tozero")
     drawing.update_yaxes(
+        type="category",  # else names such as 0 and 1 are taken for numbers
         categoryorder="array",
         categoryarray=names,
         range=[len(names) - 0.5, -0.5],

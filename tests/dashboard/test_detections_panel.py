@@ -193,6 +193,13 @@ def test_eighty_categories_have_a_line_each_in_the_plot() -> None:
     assert drawing.layout.yaxis.dtick == 1
 
 
+def test_categories_that_are_called_by_numbers_stand_in_their_order() -> None:
+    lines = [Line({"category": str(n)}, float(value)) for n, value in ((7, 9), (0, 5), (3, 1))]
+    drawing = categories.figure(Comparison(1, None, "mask_ap_pct", tuple(lines)))
+    assert drawing.layout.yaxis.type == "category"
+    assert list(drawing.layout.yaxis.categoryarray) == ["7", "0", "3"]
+
+
 @pytest.fixture(scope="module")
 def page(
     found: Detected, chromium: str, tmp_path_factory: pytest.TempPathFactory

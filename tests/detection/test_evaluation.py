@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -232,20 +231,19 @@ def test_findings_are_written_in_the_format_of_coco() -> None:
 
 
 def sample(masks: torch.Tensor | None, count: int) -> Any:
-    """What mmdet returns, as far as it is read."""
-    values: dict[str, torch.Tensor] = {
-        "bboxes": torch.arange(4.0).expand(count, 4),
-        "scores": torch.full((count,), 0.5),
-        "labels": torch.arange(count),
-    }
+    """What mmdet returns for one image."""
+    from detection import openmmlab as openmmlab  # noqa: I001 (before mmdet)
+    from mmdet.structures import DetDataSample
+    from mmengine.structures import InstanceData
+
+    found = InstanceData(
+        bboxes=torch.arange(4.0).expand(count, 4),
+        scores=torch.full((count,), 0.5),
+        labels=torch.arange(count),
+    )
     if masks is not None:
-        values["masks"] = masks
-
-    class Instances(SimpleNamespace):
-        def __contains__(self, name: str) -> bool:
-            return hasattr(self, name)
-
-    return SimpleNamespace(img_id=9, pred_instances=Instances(**values))
+        found.masks = masks
+    return DetDataSample(metainfo={"img_id": 9}, pred_instances=found)
 
 
 def test_masks_of_the_detector_are_encoded_as_they_are() -> None:
