@@ -288,3 +288,12 @@ def load_run(kind: str) -> Callable[[Any, JobContext], Result]:
 def load_check(kind: str) -> Callable[[Any, JobContext], None] | None:
     """Return ``check`` of a kind's ``run.py``: a look at the input before a device is taken."""
     return getattr(importlib.import_module(f"jobs.{kind}.run"), "check", None)
+
+
+def load_cost(kind: str) -> Callable[..., Mapping[str, Json]] | None:
+    """Return ``cost_of(spec, *, classes)`` of a kind's ``run.py``, None where it has none.
+
+    It says what is trained or measured costs (``params``, ``madds``, ...) where that is more than
+    the backbone as a classifier.
+    """
+    return getattr(importlib.import_module(f"jobs.{kind}.run"), "cost_of", None)

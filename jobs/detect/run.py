@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 PREDICTIONS = "predictions.json"
 
+__all__ = ["PREDICTIONS", "check", "cost_of", "main_score", "run"]
+
 
 def check(spec: DetectSpec, context: JobContext) -> None:
     """Read every image and annotation once, and look at initial weights, on a CPU.

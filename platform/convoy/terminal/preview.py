@@ -9,7 +9,7 @@ import yaml
 
 from convoy.records import NewRun
 from convoy.submission import classes_of, image_size_of
-from jobs.job import read_spec
+from jobs.job import Json, load_cost, read_spec
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,12 @@ class Preview:
 
     Attributes:
         run: As it would be.
-        cost: ``params``, ``madds`` and ``madds_assembly`` at ``image_size`` and ``classes``; empty
-            without a backbone.
+        cost: ``params``, ``madds`` and ``madds_assembly`` at ``image_size`` and ``classes``, or
+            what its kind counts; empty without a backbone.
     """
 
     run: NewRun
-    cost: dict[str, int]
+    cost: dict[str, Json]
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -46,12 +46,14 @@ def look(run: NewRun) -> Preview:
     return Preview(run, _cost(run) if run.backbone else {})
 
 
-def _cost(run: NewRun) -> dict[str, int]:
+def _cost(run: NewRun) -> dict[str, Json]:
     from backbones.cost import cost
 
     spec = read_spec(run.kind, run.spec)
-    image_size = image_size_of(spec)
     classes = classes_of(spec)
+    if cost_of := load_cost(run.kind):
+        return {**cost_of(spec, classes=classes), "classes": classes}
+    image_size = image_size_of(spec)
     counted = cost(run.backbone, classes=classes, image_size=image_size)
     return {
         "params": counted.params,
