@@ -12,6 +12,7 @@ from typing import Literal
 
 from playwright.sync_api import FloatRect, Locator, Page, sync_playwright
 
+from convoy.detections import KIND as DETECT
 from convoy.inspection import can_attend
 from convoy.records import Filter, Run
 from convoy.settings import load
@@ -117,6 +118,19 @@ def features_picture(page: Page, file: Path) -> None:
     _save_section(page, file, heading="Feature maps", last=_charts(page).last)
 
 
+def detections_picture(page: Page, file: Path) -> None:
+    """Save the sections on what a detection run found, beside another run where there is one."""
+    others = page.get_by_role("combobox", name="Compare with")
+    if others.is_enabled():
+        others.scroll_into_view_if_needed()  # else the click scrolls, and that closes the list
+        others.click()
+        page.get_by_role("option").nth(1).click()
+        page.get_by_test_id("stImage").nth(2).wait_for()
+    picture(page, file)
+    last = page.get_by_test_id("stPlotlyChart").last
+    _save_section(page, file, heading="Predictions", last=last)
+
+
 def _charts(page: Page) -> Locator:
     """The heat maps of a page."""
     charts = page.get_by_test_id("stPlotlyChart")
@@ -153,6 +167,10 @@ def _with_curves(store: Store) -> Run | None:
     return None
 
 
+def _with_detections(store: Store) -> Run | None:
+    return next(iter(store.runs(Filter(states=(RunState.SUCCEEDED,), kind=DETECT), limit=1)), None)
+
+
 def _with_attention(store: Store) -> Run | None:
     return next(filter(can_attend, store.runs(Filter(states=(RunState.SUCCEEDED,)))), None)
 
@@ -171,6 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         wanted = pages(store)
         attentive, mapped = _with_attention(store), _with_curves(store)
+        finding = _with_detections(store)
     finally:
         store.close()
     with (
@@ -184,6 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for run, name, save in (
             (attentive, "attention", attention_picture),
             (mapped, "features", features_picture),
+            (finding, "detections", detections_picture),
         ):
             if run is not None:
                 with browsing(executable, scheme=chosen.scheme) as page:
