@@ -68,7 +68,7 @@ def detector_cost(
         output_norms=output_norms,
         sizes=sizes,
     )
-    whole = count(_Whole(detector), image_size=(height, width))
+    whole = count(FullPass(detector), image_size=(height, width))
     parts = {
         part: _sum(whole.layers, part)
         for part in PARTS
@@ -83,8 +83,12 @@ def detector_cost(
     )
 
 
-class _Whole(nn.Module):
-    """The parts of a detector one after the other, with as many regions as there may be."""
+class FullPass(nn.Module):
+    """The parts of a detector one after the other, with as many regions as there may be.
+
+    Args:
+        detector: As `make_detector` returns it.
+    """
 
     def __init__(self, detector: nn.Module) -> None:
         super().__init__()
