@@ -126,6 +126,7 @@ def detections_picture(page: Page, file: Path) -> None:
         others.click()
         page.get_by_role("option").nth(1).click()
         page.get_by_test_id("stImage").nth(2).wait_for()
+        settle(page)
     picture(page, file)
     last = page.get_by_test_id("stPlotlyChart").last
     _save_section(page, file, heading="Predictions", last=last)

@@ -81,13 +81,13 @@ def table(compared: Comparison) -> Columns:
 def _columns(compared: Comparison) -> dict[str, ColumnConfig]:
     number = st.column_config.NumberColumn
     return {
-        "category": st.column_config.TextColumn("Category", width=130),
-        "objects": number("Objects", format="%,d", width=72, help="Crowds apart."),
-        "images": number("Images", format="%,d", width=72, help="With at least one object."),
-        "value": number(compared.title, format="%.1f", width=84),
-        "beside": number(f"Run {compared.other}", format="%.1f", width=84),
-        "difference": number("Difference", format="%+.1f", width=84),
-        **{name: number(title, format="%.1f", width=84) for name, title in TITLES.items()},
+        "category": st.column_config.TextColumn("Category", width=120),
+        "objects": number("Objects", format="%,d", width=66, help="Crowds apart."),
+        "images": number("Images", format="%,d", width=66, help="With at least one object."),
+        "value": number(compared.title, format="%.1f", width=78),
+        "beside": number(f"Run {compared.other}", format="%.1f", width=78),
+        "difference": number("Difference", format="%+.1f", width=78),
+        **{name: number(title, format="%.1f", width=78) for name, title in TITLES.items()},
     }
 
 
