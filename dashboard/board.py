@@ -7,8 +7,16 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from convoy.leaderboard.comparison import difference
-from convoy.leaderboard.exports import headline, latency_of, ratio_text, score_text
+from convoy.leaderboard.exports import (
+    headline,
+    latency_of,
+    ratio_text,
+    score_text,
+    scores_shown,
+)
+from convoy.leaderboard.intervals import Estimate
 from convoy.leaderboard.latency import Latency, shared_protocols
+from convoy.leaderboard.measures import Measure
 from convoy.leaderboard.rows import Group, Row
 from convoy.records import Json
 from dashboard import formats
@@ -23,7 +31,7 @@ COSTS: Mapping[str, str] = {
     "Multiply-adds": "Multiply-adds (M)",
     "Latency": "Latency p50 (ms)",
 }
-"""What accuracy may be drawn against, with the title of the axis."""
+"""What a score may be drawn against, with the title of the axis."""
 
 _MILLION = 1e6
 _NAMES = {
@@ -106,10 +114,11 @@ def method_name(row: Row) -> str:
 
 
 def short_title(group: Group) -> str:
-    """Return what a table is called: its data set and recipe, or the device for latency."""
+    """Return what a table is called: detector, data set, recipe; or the device for latency."""
     if group.key["device"]:
         return f"Latency on {group.key['device']}"
-    return " · ".join(str(group.key[name]) for name in ("dataset", "recipe") if group.key[name])
+    names = ("detector", "dataset", "recipe")
+    return " · ".join(str(group.key[name]) for name in names if group.key[name])
 
 
 def differences(group: Group) -> str:
@@ -129,14 +138,19 @@ def table(group: Group, protocol: Protocol | None) -> Columns:
         protocol: Whose latencies stand in it.
     """
     latencies = [latency_of(row, protocol) for row in group.rows]
-    top1 = [row.accuracy.estimates["top1"] if row.accuracy else None for row in group.rows]
+    main = [row.estimate(group.measure) for row in group.rows]
+    others = [one for one in scores_shown(group) if one != group.measure]
     columns: Columns = {
         "rank": [row.rank for row in group.rows],
         "backbone": [row.backbone for row in group.rows],
-        "top1": [estimate and estimate.mean for estimate in top1],
-        "spread": [estimate and estimate.half_width for estimate in top1],
-        "seeds": [estimate and estimate.n for estimate in top1],
-        "published": [published_text(row) for row in group.rows],
+        group.measure.name if group.measure else "score": [one and one.mean for one in main],
+        "spread": [one and one.half_width for one in main],
+        **{
+            one.name: [found and found.mean for found in (row.estimate(one) for row in group.rows)]
+            for one in others
+        },
+        "seeds": [one and one.n for one in main],
+        "published": [published_text(row, group.measure) for row in group.rows],
         "params_m": [row.params and row.params / _MILLION for row in group.rows],
         "madds_m": [row.madds and row.madds / _MILLION for row in group.rows],
         "p50_ms": [latency and latency.p50_ms for latency in latencies],
@@ -157,12 +171,12 @@ def runs_of(row: Row) -> list[int]:
     return sorted({latency.run for latency in row.latency})
 
 
-def published_text(row: Row) -> str | None:
-    """Return the published top-1, of our data set if there is one, else with its own named."""
+def published_text(row: Row, measure: Measure | None) -> str | None:
+    """Return the published score, of our data set if there is one, else with its own named."""
     for beside in sorted(row.published, key=lambda beside: not beside.comparable):
-        if beside.row.top1_pct is not None:
+        if measure and (text := measure.text(measure.printed(beside.row))):
             elsewhere = "" if beside.comparable else f" on {beside.row.dataset}"
-            return f"{beside.row.top1_pct:.2f}{elsewhere}"
+            return f"{text}{elsewhere}"
     return None
 
 
@@ -184,8 +198,9 @@ def spots(group: Group, *, cost: str, protocol: Protocol | None) -> list[Spot]:
     for row in group.rows:
         latency = latency_of(row, protocol)
         number = _cost(row, cost=cost, latency=latency)
-        if row.accuracy and number:
-            made.append(_spot(row, number=number, latency=latency))
+        estimate = row.estimate(group.measure)
+        if estimate and number:
+            made.append(_spot(row, group, number=number, estimate=estimate, latency=latency))
     return made
 
 
@@ -196,13 +211,17 @@ def _cost(row: Row, *, cost: str, latency: Latency | None) -> float | None:
     return count / _MILLION if count else None
 
 
-def _spot(row: Row, *, number: float, latency: Latency | None) -> Spot:
+def _spot(
+    row: Row, group: Group, *, number: float, estimate: Estimate, latency: Latency | None
+) -> Spot:
     text = row.text
-    estimate = row.accuracy.estimates["top1"] if row.accuracy else None
     methods = "+".join(str(call) for call in text.methods)
     lines = [
         f"<b>{row.backbone}</b>",
-        f"Top-1 {score_text(estimate)} %",
+        *(
+            f"{one.title} {score_text(row.estimate(one), one)} {one.unit}"
+            for one in scores_shown(group)
+        ),
         f"{formats.millions(row.params or 0)} parameters",
         f"{formats.millions(row.madds or 0)} multiply-adds",
     ]
@@ -213,8 +232,8 @@ def _spot(row: Row, *, number: float, latency: Latency | None) -> Spot:
         network=str(text.network),
         method=method_name(row),
         cost=number,
-        top1_pct=estimate.mean if estimate else 0.0,
-        low_pct=estimate.low if estimate else None,
-        high_pct=estimate.high if estimate else None,
+        score=estimate.mean,
+        low=estimate.low,
+        high=estimate.high,
         hover="<br>".join([*lines, f"runs {', '.join(map(str, runs_of(row)))}"]),
     )

@@ -1,4 +1,4 @@
-"""Curves of one run: loss, accuracy, learning rate, with the attempts marked."""
+"""Curves of one run: loss, scores, learning rate, with the attempts marked."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ MOST_POINTS = 2000
 """Points drawn of a series; a plot is about that many pixels wide."""
 
 _SMOOTH_FROM = 40
+_PRECISION = "_ap"
 _HEIGHT_PX = 290
 
 
@@ -32,10 +33,16 @@ class Panel:
 
 
 def panels(names: Sequence[str]) -> list[Panel]:
-    """Sort series into plots: loss, accuracy, learning rate, then every other one by itself."""
-    losses = tuple(name for name in names if name.endswith("loss"))
+    """Sort series into plots: loss, scores, learning rate, then every other one by itself."""
+    losses = tuple(name for name in names if name.endswith("loss") or name.startswith("loss_"))
     percents = tuple(name for name in names if name.endswith("_pct"))
-    found = [Panel("Loss", losses), Panel("Accuracy (%)", percents)]
+    precisions = tuple(name for name in percents if _PRECISION in name)
+    accuracies = tuple(name for name in percents if name not in precisions)
+    found = [
+        Panel("Loss", losses),
+        Panel("Accuracy (%)", accuracies),
+        Panel("Average precision (%)", precisions),
+    ]
     rest = [name for name in names if name not in {*losses, *percents}]
     rest.sort(key=lambda name: (name != "lr", name))
     found += [Panel(formats.label(name), (name,)) for name in rest]
@@ -125,7 +132,7 @@ def _draw(drawing: go.Figure, name: str, *, points: Sequence[Point]) -> None:
     steps = [point.step for point in points]
     values = [point.value for point in points]
     colour = palette.of_series(name)
-    noisy = len(points) >= _SMOOTH_FROM and name.startswith("train_")
+    noisy = len(points) >= _SMOOTH_FROM and name.startswith(("train_", "loss_"))
     drawing.add_scatter(
         x=steps,
         y=values,

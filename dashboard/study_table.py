@@ -6,7 +6,9 @@ from typing import Literal
 
 from convoy.leaderboard import exports
 from convoy.leaderboard.intervals import Estimate
+from convoy.leaderboard.measures import Measure
 from convoy.leaderboard.study import Board, Line, state_text, verdict
+from convoy.leaderboard.study_exports import other_measures
 from dashboard.rows import Columns
 
 _MILLION = 1e6
@@ -18,16 +20,17 @@ def table(board: Board) -> Columns:
     latencies = [
         exports.latency_of(line.measured, pair) if line.measured else None for line in board.lines
     ]
-    top1 = [_top1(line) for line in board.lines]
+    main = [_estimate(line, board.measure) for line in board.lines]
     columns: Columns = {
         "rank": [line.measured and line.measured.rank for line in board.lines],
         "backbone": [line.row.backbone for line in board.lines],
         "state": [state_text(line) for line in board.lines],
-        "top1": [estimate and estimate.mean for estimate in top1],
-        "spread": [estimate and estimate.half_width for estimate in top1],
-        "seeds": [estimate and estimate.n for estimate in top1],
-        "published_pct": [line.published and line.published.top1_pct for line in board.lines],
-        "difference": [verdict(line) or None for line in board.lines],
+        board.measure.name: [one and one.mean for one in main],
+        "spread": [one and one.half_width for one in main],
+        "seeds": [one and one.n for one in main],
+        "published": [_printed(line, board.measure) for line in board.lines],
+        "difference": [verdict(line, board.measure) or None for line in board.lines],
+        **_others(board),
         "params_m": [_millions(line, "params") for line in board.lines],
         "published_m": [line.published and line.published.params_m for line in board.lines],
         "madds_m": [_millions(line, "madds") for line in board.lines],
@@ -42,9 +45,22 @@ def table(board: Board) -> Columns:
     }
 
 
-def _top1(line: Line) -> Estimate | None:
-    accuracy = line.measured.accuracy if line.measured else None
-    return accuracy.estimates["top1"] if accuracy else None
+def _others(board: Board) -> Columns:
+    """Return the scores beside the one that ranks, measured and published."""
+    found: Columns = {}
+    for one in other_measures(board):
+        measured = (_estimate(line, one) for line in board.lines)
+        found[one.name] = [estimate and estimate.mean for estimate in measured]
+        found[f"published_{one.name}"] = [_printed(line, one) for line in board.lines]
+    return found
+
+
+def _estimate(line: Line, measure: Measure) -> Estimate | None:
+    return line.measured.estimate(measure) if line.measured else None
+
+
+def _printed(line: Line, measure: Measure) -> float | None:
+    return measure.printed(line.published) if line.published else None
 
 
 def _millions(line: Line, what: Literal["params", "madds"]) -> float | None:

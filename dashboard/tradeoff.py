@@ -1,4 +1,4 @@
-"""The trade-off plot: accuracy against cost, with intervals and the Pareto front as a line."""
+"""The trade-off plot: a score against cost, with intervals and the Pareto front as a line."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Spot:
         network: Chooses the symbol.
         method: Chooses the colour.
         cost: Where it stands on the x axis, above 0.
-        top1_pct: Where it stands on the y axis.
-        low_pct: Lower end of its 95 % interval; None when nothing is known about it.
-        high_pct: Upper end.
+        score: Where it stands on the y axis, in percent; more is better.
+        low: Lower end of its 95 % interval; None when nothing is known about it.
+        high: Upper end.
         hover: Lines that are shown under the pointer.
     """
 
@@ -46,37 +46,40 @@ class Spot:
     network: str
     method: str
     cost: float
-    top1_pct: float
-    low_pct: float | None = None
-    high_pct: float | None = None
+    score: float
+    low: float | None = None
+    high: float | None = None
     hover: str = ""
 
     @property
     def ends(self) -> tuple[float, float]:
         """The interval, or the bare value twice."""
-        low = self.top1_pct if self.low_pct is None else self.low_pct
-        return low, self.top1_pct if self.high_pct is None else self.high_pct
+        low = self.score if self.low is None else self.low
+        return low, self.score if self.high is None else self.high
 
 
 def front(spots: Sequence[Spot]) -> list[Spot]:
-    """Return the spots that no other beats: none is at most as costly and at least as accurate.
+    """Return the spots that no other beats: none is at most as costly and scores at least as high.
 
     Returns:
-        In order of cost, and so of accuracy. Of equal spots the first stays.
+        In order of cost, and so of score. Of equal spots the first stays.
     """
     best: list[Spot] = []
-    for spot in sorted(spots, key=lambda spot: (spot.cost, -spot.top1_pct)):
-        if not best or spot.top1_pct > best[-1].top1_pct:
+    for spot in sorted(spots, key=lambda spot: (spot.cost, -spot.score)):
+        if not best or spot.score > best[-1].score:
             best.append(spot)
     return best
 
 
-def figure(spots: Sequence[Spot], *, cost: str, colours: Mapping[str, str]) -> go.Figure:
+def figure(
+    spots: Sequence[Spot], *, cost: str, score: str, colours: Mapping[str, str]
+) -> go.Figure:
     """Draw the plot.
 
     Args:
         spots: At least one.
         cost: Title of the x axis, with its unit.
+        score: Title of the y axis, with its unit.
         colours: Method to colour.
     """
     drawing = go.Figure()
@@ -100,7 +103,7 @@ def figure(spots: Sequence[Spot], *, cost: str, colours: Mapping[str, str]) -> g
     if logarithmic:
         ticks = log_ticks(spots)
         drawing.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
-    drawing.update_yaxes(title="Top-1 (%)", range=_y_range(spots), automargin=True)
+    drawing.update_yaxes(title=score, range=_y_range(spots), automargin=True)
     return drawing
 
 
@@ -187,12 +190,12 @@ def _line(spots: Sequence[Spot], *, logarithmic: bool) -> list[_Box]:
 def _pixels(spot: Spot, spots: Sequence[Spot], *, logarithmic: bool) -> tuple[float, float]:
     left, right = _x_range(spots, logarithmic=logarithmic)
     scaled = _scaled(spot.cost, logarithmic=logarithmic)
-    return (scaled - left) / (right - left) * _PLOT_WIDTH_PX, _y_pixel(spot.top1_pct, spots)
+    return (scaled - left) / (right - left) * _PLOT_WIDTH_PX, _y_pixel(spot.score, spots)
 
 
-def _y_pixel(top1_pct: float, spots: Sequence[Spot]) -> float:
+def _y_pixel(score: float, spots: Sequence[Spot]) -> float:
     low, high = _y_range(spots)
-    return (top1_pct - low) / (high - low) * _PLOT_HEIGHT_PX
+    return (score - low) / (high - low) * _PLOT_HEIGHT_PX
 
 
 def _scaled(cost: float, *, logarithmic: bool) -> float:
@@ -217,7 +220,7 @@ def _y_range(spots: Sequence[Spot]) -> tuple[float, float]:
 def _draw_front(drawing: go.Figure, best: Sequence[Spot]) -> None:
     drawing.add_scatter(
         x=[spot.cost for spot in best],
-        y=[spot.top1_pct for spot in best],
+        y=[spot.score for spot in best],
         mode="lines",
         line={"color": palette.NEUTRAL, "width": 1.5, "dash": "dash", "shape": "hv"},
         name="Pareto front",
@@ -238,7 +241,7 @@ def _draw_network(
         _draw_interval(drawing, spot, shade=shade)
     drawing.add_scatter(
         x=[spot.cost for spot in spots],
-        y=[spot.top1_pct for spot in spots],
+        y=[spot.score for spot in spots],
         mode="markers+text",
         text=[spot.label for spot in spots],
         textposition=[places[spot] for spot in spots],
@@ -258,12 +261,12 @@ def _draw_interval(drawing: go.Figure, spot: Spot, *, shade: str) -> None:
         return
     drawing.add_scatter(
         x=[spot.cost],
-        y=[spot.top1_pct],
+        y=[spot.score],
         mode="markers",
         marker={"size": 1, "color": shade},
         error_y={
-            "array": [high - spot.top1_pct],
-            "arrayminus": [spot.top1_pct - low],
+            "array": [high - spot.score],
+            "arrayminus": [spot.score - low],
             "color": shade,
             "thickness": 1.5,
             "width": 5,

@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from convoy.leaderboard.exports import ratio_text, score_text
+from convoy.leaderboard.measures import Measure
 from convoy.leaderboard.rows import Row
 from dashboard import formats
 
 
-def draw(row: Row) -> None:
-    """Draw it in a frame of its own."""
+def draw(row: Row, measures: Sequence[Measure], *, by: Measure | None) -> None:
+    """Draw it in a frame of its own.
+
+    Args:
+        row: Which.
+        measures: What it may have been scored in.
+        by: The one that ranks.
+    """
     with st.container(border=True):
         st.markdown(f"#### `{row.backbone}`")
-        _counts(row)
+        _counts(row, measures)
         _runs(row)
         _latencies(row)
-        _published(row)
+        if by is not None:
+            _published(row, by)
 
 
-def _counts(row: Row) -> None:
-    parts = []
-    if row.accuracy:
-        parts.append(f"top-1 {score_text(row.accuracy.estimates['top1'])} %")
-        if row.accuracy.best_top1_pct is not None:
-            parts.append(f"best epoch {row.accuracy.best_top1_pct:.2f} % (never ranked)")
+def _counts(row: Row, measures: Sequence[Measure]) -> None:
+    parts = [
+        f"{one.word} {score_text(estimate, one)} {one.unit}"
+        for one in measures
+        if (estimate := row.estimate(one))
+    ]
+    if row.accuracy and row.accuracy.best_pct is not None:
+        first = measures[0]
+        parts.append(
+            f"{first.word} of the best epoch {first.text(row.accuracy.best_pct)} "
+            f"{first.unit} (never ranked)"
+        )
     parts += [f"{row.params:,} parameters"] if row.params else []
     parts += [f"{row.madds:,} multiply-adds"] if row.madds else []
     parts += [f"{row.madds_assembly:,} of them weight assembly"] if row.madds_assembly else []
@@ -70,16 +86,17 @@ def _latencies(row: Row) -> None:
     )
 
 
-def _published(row: Row) -> None:
+def _published(row: Row, measure: Measure) -> None:
     if not row.published:
         return
+    compared = [beside.compared.get(measure.name) for beside in row.published]
     st.dataframe(
         (
             {
                 "Published in": [beside.row.source for beside in row.published],
                 "Data set": [beside.row.dataset for beside in row.published],
-                "Top-1 (%)": [beside.row.top1_pct for beside in row.published],
-                "Ours minus theirs": [beside.top1_difference for beside in row.published],
+                measure.heading: [measure.printed(beside.row) for beside in row.published],
+                "Ours minus theirs": [one and one.difference for one in compared],
                 "Params (M)": [beside.row.params_m for beside in row.published],
                 "MAdds (M)": [beside.row.madds_m for beside in row.published],
                 "Known to differ": ["; ".join(beside.differences) for beside in row.published],
@@ -90,7 +107,7 @@ def _published(row: Row) -> None:
         placeholder="",
         alt=f"Published values of {row.backbone}",
         column_config={
-            "Ours minus theirs": st.column_config.NumberColumn(format="%+.2f"),
-            "Top-1 (%)": st.column_config.NumberColumn(format="%.2f"),
+            "Ours minus theirs": st.column_config.NumberColumn(format=f"%+.{measure.digits}f"),
+            measure.heading: st.column_config.NumberColumn(format=f"%.{measure.digits}f"),
         },
     )

@@ -8,7 +8,7 @@ from streamlit.elements.lib.column_types import ColumnConfig
 from backbones.errors import near
 from convoy.leaderboard import study_exports
 from convoy.leaderboard.study import ABSENT, Board
-from dashboard import formats, study_table
+from dashboard import columns, formats, study_table
 from dashboard.clicks import clicked_row
 from dashboard.panels import evidence
 from jobs import studies
@@ -57,7 +57,7 @@ def draw(board: Board) -> None:
         hide_index=True,
         height="content",
         placeholder="",
-        column_config=_columns(),
+        column_config=_columns(board),
         on_select="rerun",
         selection_mode="single-cell",
         key="board_study_table",
@@ -72,7 +72,7 @@ def draw(board: Board) -> None:
     )
     number = clicked_row(chosen, first="rank", rows=len(board.lines))
     if number is not None and (row := board.lines[number].measured):
-        evidence.draw(row)
+        evidence.draw(row, board.measures, by=board.measure)
     st.caption("  \n".join(map(formats.literal, study_exports.notes(board))))
     if board.others:
         st.caption("Rows measured otherwise stand in the tables that are shown without a study.")
@@ -81,23 +81,22 @@ def draw(board: Board) -> None:
         st.code(f"platform submit study {board.study.name} --set data=<folder>", language="bash")
 
 
-def _columns() -> dict[str, ColumnConfig]:
+def _columns(board: Board) -> dict[str, ColumnConfig]:
     number = st.column_config.NumberColumn
+    main, others = board.measure, study_exports.other_measures(board)
     return {
-        "rank": number("Rank", format="%d", width=60, help="Equal where intervals overlap."),
+        **columns.ranked([main, *others]),
         "backbone": st.column_config.TextColumn("Backbone", width=290),
         "state": st.column_config.TextColumn("State", width=120),
-        "top1": number("Top-1 (%)", format="%.2f", width=90),
-        "spread": number("\u00b1 95 %", format="%.2f", width=80, help="Half of the interval."),
-        "seeds": number("Seeds", format="%d", width=70),
-        "published_pct": number("Published (%)", format="%.2f", width=110),
+        "published": number("Published (%)", format=f"%.{main.digits}f", width=110),
+        **{
+            f"published_{one.name}": number(
+                f"Published {one.word} ({one.unit})", format=f"%.{one.digits}f", width=130
+            )
+            for one in others
+        },
         "difference": st.column_config.TextColumn(
             "Difference", width=220, help="Measured less published, where they can be compared."
         ),
-        "params_m": number("Params (M)", format="%,.2f", width=100),
         "published_m": number("Published (M)", format="%,.2f", width=110),
-        "madds_m": number("MAdds (M)", format="%,.1f", width=100),
-        "p50_ms": number("p50 (ms)", format="%,.2f", width=90),
-        "ratio": number("Ratio", format=f"%.2f{formats.TIMES}", width=80),
-        "runs": st.column_config.ListColumn("Runs", width=140),
     }

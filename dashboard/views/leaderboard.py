@@ -7,19 +7,16 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 from streamlit.elements.lib.column_types import ColumnConfig
 
-from convoy.leaderboard.exports import as_csv, headline
+from convoy.leaderboard.exports import as_csv, headline, interval_note, scores_shown
+from convoy.leaderboard.measures import task_of
 from convoy.leaderboard.rows import BENCHMARK, Group
 from convoy.states import RunState
-from dashboard import board, formats, opened, palette, queries, tradeoff
+from dashboard import board, columns, formats, opened, palette, queries, tradeoff
 from dashboard.board import Choice, Protocol
 from dashboard.clicks import clicked_row
 from dashboard.panels import evidence, study
 
 _GROUPS_SHOWN = 8
-_INTERVALS = (
-    "\u00b1 is half of the 95 % interval: over seeds where there are several, "
-    "else from the number of validation images alone."
-)
 _FILTERS = {
     "dataset": "Data set",
     "recipe": "Recipe",
@@ -27,7 +24,6 @@ _FILTERS = {
     "method": "Method",
     "key": "Comparison key",
 }
-_RATIO = f"%.2f{formats.TIMES}"
 
 
 def show() -> None:
@@ -69,8 +65,8 @@ def _empty() -> None:
 
 
 def _filtered(everything: Mapping[str, Sequence[Group]]) -> list[Group]:
-    columns = st.columns([2, 2, 2, 2.5, 2, 3, 1.5], vertical_alignment="bottom")
-    task = columns[0].selectbox(
+    places = st.columns([2, 2, 2, 2.5, 2, 3, 1.5], vertical_alignment="bottom")
+    task = places[0].selectbox(
         "Task", [task for task, groups in everything.items() if groups], key="board_task"
     )
     groups = everything[task]
@@ -78,12 +74,12 @@ def _filtered(everything: Mapping[str, Sequence[Group]]) -> list[Group]:
         name: column.selectbox(
             title, board.options(groups, name), index=None, placeholder="Any", key=f"board_{name}"
         )
-        for column, (name, title) in zip(columns[1:6], _FILTERS.items(), strict=True)
+        for column, (name, title) in zip(places[1:6], _FILTERS.items(), strict=True)
     }
     left = board.narrowed(groups, Choice(**{name: value or "" for name, value in chosen.items()}))
-    columns[6].download_button(
+    places[6].download_button(
         "CSV",
-        as_csv(left),
+        as_csv(left, task=task_of(task)),
         file_name="leaderboard.csv",
         mime="text/csv",
         icon=":material/download:",
@@ -99,8 +95,10 @@ def _axes(groups: Sequence[Group]) -> tuple[Protocol | None, str]:
     known = board.protocols(groups)
     left, right = st.columns([4, 7], vertical_alignment="bottom")
     costs = list(board.COSTS) if known else [name for name in board.COSTS if name != "Latency"]
+    measure = groups[0].measure
+    title = measure.title if measure else "Score"
     cost = left.segmented_control(
-        "Accuracy against", costs, default=costs[0], required=True, key="board_cost"
+        f"{title} against", costs, default=costs[0], required=True, key="board_cost"
     )
     if not known:
         right.caption("No latency measured yet: `platform submit benchmark`")
@@ -131,7 +129,7 @@ def _section(
         protocol = (group.key["device"], group.key["protocol"])
     chosen = _table(group, number=number, protocol=protocol)
     if chosen is not None:
-        evidence.draw(group.rows[chosen])
+        evidence.draw(group.rows[chosen], group.measures, by=group.measure)
     if cost:
         _plot(group, number=number, protocol=protocol, cost=cost, colours=colours)
 
@@ -143,35 +141,27 @@ def _table(group: Group, *, number: int, protocol: Protocol | None) -> int | Non
         hide_index=True,
         height="content",
         placeholder="",
-        column_config=_columns(),
+        column_config=_columns(group),
         on_select="rerun",
         selection_mode="single-cell",
         key=f"board_table_{number}",
         alt=f"Leaderboard {board.short_title(group)}",
     )
-    intervals = "" if group.key["task"] == BENCHMARK else f"{_INTERVALS} "
-    st.caption(f"{intervals}Click a row to see its runs, latencies and sources.")
+    note = f"{formats.literal(text)}. " if (text := interval_note(group)) else ""
+    st.caption(f"{note[:1].upper()}{note[1:]}Click a row to see its runs, latencies and sources.")
     if restless := board.unsettled(group, protocol):
         st.caption(f":orange[:material/warning:] Latency did not settle: {', '.join(restless)}.")
     return clicked_row(chosen, first="rank", rows=len(group.rows))
 
 
-def _columns() -> dict[str, ColumnConfig]:
-    number = st.column_config.NumberColumn
+def _columns(group: Group) -> dict[str, ColumnConfig]:
+    title = group.measure.title if group.measure else "What"
     return {
-        "rank": number("Rank", format="%d", width=60, help="Equal where intervals overlap."),
+        **columns.ranked(scores_shown(group)),
         "backbone": st.column_config.TextColumn("Backbone", width=330),
-        "top1": number("Top-1 (%)", format="%.2f", width=90),
-        "spread": number("\u00b1 95 %", format="%.2f", width=80, help="Half of the interval."),
-        "seeds": number("Seeds", format="%d", width=70),
         "published": st.column_config.TextColumn(
-            "Published", width=150, help="Top-1 that a paper prints for this backbone."
+            "Published", width=150, help=f"{title} that a paper prints for this backbone."
         ),
-        "params_m": number("Params (M)", format="%,.2f", width=100),
-        "madds_m": number("MAdds (M)", format="%,.1f", width=100),
-        "p50_ms": number("p50 (ms)", format="%,.2f", width=90),
-        "ratio": number("Ratio", format=_RATIO, width=80, help="Latency to the plain network's."),
-        "runs": st.column_config.ListColumn("Runs", width=140),
     }
 
 
@@ -186,12 +176,14 @@ def _plot(
     spots = board.spots(group, cost=cost, protocol=protocol)
     if missing := len(group.rows) - len(spots):
         st.caption(f"{missing} of {len(group.rows)} rows lack this figure and are not drawn.")
-    if spots:
+    if spots and group.measure:
         st.plotly_chart(
-            tradeoff.figure(spots, cost=board.COSTS[cost], colours=colours),
+            tradeoff.figure(
+                spots, cost=board.COSTS[cost], score=group.measure.heading, colours=colours
+            ),
             key=f"board_plot_{number}",
             config={"displaylogo": False},
-            alt=f"Top-1 accuracy against {cost.lower()}, with the Pareto front",
+            alt=f"{group.measure.title} against {cost.lower()}, with the Pareto front",
         )
 
 

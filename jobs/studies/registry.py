@@ -13,7 +13,10 @@ from backbones.errors import near
 from jobs import studies
 from jobs.errors import SpecError
 from jobs.job import explain
-from jobs.studies.study import Study
+from jobs.studies.study import MODELS, Study
+
+CLASSIFY = "classify"
+"""Kind of a study that names none."""
 
 _SUFFIX = ".yaml"
 
@@ -75,7 +78,11 @@ def _parsed(text: str, *, name: str, place: str) -> Study:
             f"study {place} holds {type(values).__name__}; expected a mapping with title, recipe "
             "and rows"
         )
+    kind = str(values.get("kind", CLASSIFY))
+    if kind not in MODELS:
+        raise SpecError(f"study {place}: unknown kind {kind!r}; {near(kind, MODELS)}")
+    model = MODELS[kind]
     try:
-        return Study.model_validate({"name": name, **values})
+        return model.model_validate({"name": name, **values})
     except ValidationError as error:
-        raise SpecError(f"study {place}: {explain(error, Study)}") from error
+        raise SpecError(f"study {place}: {explain(error, model)}") from error

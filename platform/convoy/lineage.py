@@ -66,7 +66,7 @@ def prepare(
     made: list[NewRun | Following] = []
     for backbone in dict.fromkeys(child.backbone for child in children):
         its = [child for child in children if child.backbone == backbone]
-        made += _shifted(_parents(asked, its[0], wishes=wishes), by=len(made))
+        made += shifted(_parents(asked, its[0], wishes=wishes), by=len(made))
         parent = len(made) - 1
         made += [Following(parent, partial(_born, child, wishes)) for child in its]
     return made
@@ -181,8 +181,8 @@ def _amount(name: str, value: object) -> float:
     return value
 
 
-def _shifted(runs: Sequence[NewRun | Following], *, by: int) -> list[NewRun | Following]:
-    """Return runs as they stand behind `by` others in a submission."""
+def shifted(runs: Sequence[NewRun | Following], *, by: int) -> list[NewRun | Following]:
+    """Return runs of a submission as they stand behind `by` others."""
     return [
         replace(run, parent=run.parent + by) if isinstance(run, Following) else run for run in runs
     ]

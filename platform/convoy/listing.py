@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from convoy.durations import span_text
+from convoy.leaderboard.measures import TASKS
 from convoy.records import Run
 from convoy.states import RunState
 
-_SCORES = (("top1_pct", "top-1 {:.2f} %"), ("p50_ms", "p50 {:.2f} ms"))
+_SHOWN = [one for task in TASKS.values() for one in task.measures if one.shown == "everywhere"]
+_SPEEDS = (("p50_ms", "p50 {:.2f} ms"), ("ratio", "{:.2f}x plain"))
 _AFTER_EVIDENCE = ("Kept:", "Nothing was kept:", "Next:")  # of a failure's text
 _LONGEST = 160  # characters of evidence
-_LIVE = (("val_top1_pct", "val {:.1f} %"), ("train_loss", "loss {:.3f}"))
 
 
 def progress_text(run: Run) -> str:
@@ -50,11 +52,24 @@ def score_text(run: Run) -> str:
     """Return the score of a finished run, or the last values of a running one."""
     if run.result:
         scores = run.result.get("scores") or {}
-        found = [form.format(scores[name]) for name, form in _SCORES if name in scores]
-        if "ratio" in scores:
-            found.append(f"{scores['ratio']:.2f}x plain")
+        found = [
+            f"{one.word} {one.text(scores[one.score])} {one.unit}"
+            for one in _SHOWN
+            if one.score in scores
+        ]
+        found += [form.format(scores[name]) for name, form in _SPEEDS if name in scores]
         return ", ".join(found)
-    return ", ".join(form.format(run.last[name]) for name, form in _LIVE if name in run.last)
+    return ", ".join(_live_texts(run.last))
+
+
+def _live_texts(last: Mapping[str, float]) -> Iterator[str]:
+    """Yield the validation score and the loss as they are now."""
+    for one in _SHOWN:
+        if (name := f"val_{one.score}") in last:
+            yield f"val {last[name]:.1f} {one.unit}"
+            break  # the one that ranks comes first
+    if "train_loss" in last:
+        yield f"loss {last['train_loss']:.3f}"
 
 
 def age_text(run: Run, *, now: datetime) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from convoy import lineage, submission
-from convoy.records import NewRun, Run
+from convoy.records import Following, NewRun, Run
 from convoy.states import RunState
 
 if TYPE_CHECKING:
@@ -34,10 +34,15 @@ def keyed(new: Sequence[NewRun], *, prefix: str) -> list[NewRun]:
         new: Checked runs.
         prefix: What the keys begin with; runs of different prefixes are never the same.
     """
-    return [replace(run, key=f"{prefix}:{run.kind}:{run.spec_hash}") for run in new]
+    return [with_key(run, prefix=prefix) for run in new]
 
 
-def enqueue(store: Store, new: Sequence[NewRun]) -> list[Part]:
+def with_key(run: NewRun, *, prefix: str) -> NewRun:
+    """Return a run with the key that follows from its spec, see `keyed`."""
+    return replace(run, key=f"{prefix}:{run.kind}:{run.spec_hash}")
+
+
+def enqueue(store: Store, new: Sequence[NewRun | Following]) -> list[Part]:
     """Ask for runs, all or none; those of an earlier call are found.
 
     Args:
@@ -51,8 +56,8 @@ def enqueue(store: Store, new: Sequence[NewRun]) -> list[Part]:
     newest = max((run.id for run in store.runs(limit=1)), default=0)
     runs = store.submit(new)
     while ended := [run for run in runs if _is_to_be_taken_up(run)]:
-        retries = [_retry(store, run) for run in ended]
-        taken = {run.id: up for run, up in zip(ended, store.submit(retries), strict=True)}
+        # one by one: a run that is taken up starts from the one that takes up its parent
+        taken = {run.id: store.submit([_retry(store, run)])[0] for run in ended}
         runs = [taken.get(run.id, run) for run in runs]
     return [Part(run, is_new=run.id > newest) for run in runs]
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from backbones.method import Published
+from convoy.leaderboard.accuracy import Accuracy
 from convoy.leaderboard.comparison import Key
 from convoy.leaderboard.intervals import Estimate
 from convoy.leaderboard.latency import Latency
+from convoy.leaderboard.measures import TASKS
 from convoy.leaderboard.publication import Beside
-from convoy.leaderboard.rows import Accuracy, Group, Row
+from convoy.leaderboard.rows import Group, Row
 from dashboard import board
 
 KEY = Key((("task", "classify"), ("image_size", 32)), {"dataset": "digits", "recipe": "quick"})
@@ -19,7 +21,7 @@ TWO = (("cpu", "b1"), ("cpu", "b8"))
 def beside(dataset: str, top1_pct: float | None, *, comparable: bool) -> Beside:
     """A published row."""
     published = Published(backbone="net/eca", dataset=dataset, top1_pct=top1_pct, source="Table 1")
-    return Beside(published, comparable, None, None, ())
+    return Beside(published, comparable, {}, ())
 
 
 def row(method: str, *, params: int | None = 1_000_000, p50_ms: float | None = None) -> Row:
@@ -46,7 +48,8 @@ def row(method: str, *, params: int | None = 1_000_000, p50_ms: float | None = N
 def test_a_published_value_names_its_data_set_where_it_is_another(
     published: tuple[Beside, ...], text: str | None
 ) -> None:
-    assert board.published_text(Row("net/eca", KEY, published=published)) == text
+    (top1, _) = TASKS["classify"].measures
+    assert board.published_text(Row("net/eca", KEY, published=published), top1) == text
 
 
 def test_columns_of_which_nothing_is_known_are_left_out() -> None:

@@ -24,7 +24,7 @@ def test_a_study_is_chosen_by_the_address_of_the_page(empty_pages: Pages) -> Non
     (table,) = (frame.value for frame in app.dataframe)
     assert list(table["backbone"]) == list(KW.by_backbone)
     assert set(table["state"]) == {"not submitted"}
-    assert list(table["published_pct"])[:2] == [70.44, 72.73]
+    assert list(table["published"])[:2] == [70.44, 72.73]
     words = said(app)
     assert KW.title in words
     assert "one recipe for all rows: kw_adv300" in words
@@ -66,7 +66,7 @@ def test_measured_stands_beside_published() -> None:
     columns = study_table.table(board(KW, FULL))
     assert columns["backbone"][:2] == [ONE, CONV]
     assert columns["top1"][:2] == [75.0, 70.5]
-    assert columns["published_pct"][:2] == [74.77, 70.44]
+    assert columns["published"][:2] == [74.77, 70.44]
     assert columns["difference"][1] == "+0.06 within noise"
     assert columns["difference"][2] is None
     assert columns["ratio"][:3] == [1.4, 1.0, None]

@@ -34,7 +34,7 @@ def test_of_two_equal_spots_one_is_on_the_front() -> None:
 
 def test_the_front_is_drawn_as_a_line_and_every_spot_with_its_label() -> None:
     colours = palette.by_method(one.method for one in SPOTS)
-    drawing = figure(SPOTS, cost="Parameters (M)", colours=colours)
+    drawing = figure(SPOTS, cost="Parameters (M)", score="Top-1 (%)", colours=colours)
     line = next(trace for trace in drawing.data if trace.mode == "lines")
     assert list(line.x) == [1.0, 2.0, 5.0]
     texts = [text for trace in drawing.data if trace.text for text in trace.text]
@@ -43,7 +43,9 @@ def test_the_front_is_drawn_as_a_line_and_every_spot_with_its_label() -> None:
 
 def test_intervals_are_drawn_where_they_are_known_and_may_be_lopsided() -> None:
     lopsided = [Spot("a", "net", "a", 1.0, 99.0, 95.0, 99.8), spot("b", 2.0, 98.0)]
-    drawing = figure(lopsided, cost="x", colours={"a": "#111111", "b": "#222222"})
+    drawing = figure(
+        lopsided, cost="x", score="Top-1 (%)", colours={"a": "#111111", "b": "#222222"}
+    )
     (bars,) = (trace.error_y for trace in drawing.data if trace.error_y.array is not None)
     assert list(bars.array) == pytest.approx([0.8])
     assert list(bars.arrayminus) == pytest.approx([4.0])
@@ -51,7 +53,7 @@ def test_intervals_are_drawn_where_they_are_known_and_may_be_lopsided() -> None:
 
 def test_networks_have_symbols_of_their_own_and_methods_colours() -> None:
     two = [spot("eca", 1.0, 70.0, network="a"), spot("eca", 2.0, 71.0, network="b")]
-    drawing = figure(two, cost="x", colours={"eca": "#0e93a3"})
+    drawing = figure(two, cost="x", score="Top-1 (%)", colours={"eca": "#0e93a3"})
     drawn = [trace for trace in drawing.data if trace.mode == "markers+text"]
     assert len({trace.marker.symbol for trace in drawn}) == 2
     assert {colour for trace in drawn for colour in trace.marker.color} == {"#0e93a3"}
@@ -66,7 +68,9 @@ def test_costs_that_span_much_get_a_logarithmic_axis_with_round_ticks() -> None:
 
 @pytest.mark.parametrize("top1", [0.5, 99.5])
 def test_the_axis_shows_no_impossible_accuracy(top1: float) -> None:
-    drawing = figure([spot("a", 1.0, top1, half=30.0)], cost="x", colours={"a": "#111111"})
+    drawing = figure(
+        [spot("a", 1.0, top1, half=30.0)], cost="x", score="Top-1 (%)", colours={"a": "#111111"}
+    )
     low, high = drawing.layout.yaxis.range
     assert low > -10
     assert high < 110

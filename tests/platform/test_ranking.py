@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pytest
 
+from convoy.leaderboard.accuracy import Accuracy
 from convoy.leaderboard.comparison import Key
 from convoy.leaderboard.intervals import estimate
 from convoy.leaderboard.latency import Latency
 from convoy.leaderboard.publication import beside
-from convoy.leaderboard.rows import Accuracy, Group, Row
+from convoy.leaderboard.rows import Group, Row
 from convoy.terminal import ranking
 
 FACTS = {
@@ -33,7 +34,7 @@ def row(*, settled: bool = True, top1_pct: float = 70.0) -> Row:
         madds=1_814_000_000,
         accuracy=Accuracy({"top1": top1}, {0: 7}),
         latency=(Latency("cpu A", "b1", 12.5, 9, ratio=1.25, settled=settled),),
-        published=beside(ECA, facts=FACTS, top1=top1),
+        published=beside(ECA, facts=FACTS, estimates={"top1": top1}),
         rank=1,
     )
 

@@ -10,7 +10,7 @@ import pytest
 
 from convoy import repeatable, study
 from convoy.errors import SubmissionError
-from convoy.records import Run
+from convoy.records import NewRun, Run
 from convoy.repeatable import Part
 from convoy.states import RunState
 from convoy.store import Store
@@ -37,12 +37,20 @@ def variant(values: dict[str, Any] | None = None, **changes: Any) -> study.Varia
     return study.Variant(ON_DIGITS if values is None else values, **changes)
 
 
+def plan(which: Study, variant: study.Variant, *, wishes: Wishes) -> list[NewRun]:
+    """The runs of a study that start from none of it."""
+    runs = study.plan(which, variant, wishes=wishes)
+    found = [run for run in runs if isinstance(run, NewRun)]
+    assert len(found) == len(runs)
+    return found
+
+
 def ask(store: Store, which: Study = KW, **changes: Any) -> list[Part]:
     return repeatable.enqueue(store, study.plan(which, variant(**changes), wishes=WISHES))
 
 
 def test_every_row_is_a_run_under_one_recipe() -> None:
-    runs = study.plan(KW, variant(seeds=(0, 1)), wishes=WISHES)
+    runs = plan(KW, variant(seeds=(0, 1)), wishes=WISHES)
     assert [run.backbone for run in runs[::2]] == list(KW.by_backbone)
     assert {run.study for run in runs} == {KW.name}
     assert {run.spec["seed"] for run in runs} == {0, 1}
@@ -52,7 +60,7 @@ def test_every_row_is_a_run_under_one_recipe() -> None:
 
 
 def test_as_published_each_row_has_the_recipe_of_its_source() -> None:
-    runs = study.plan(KW, variant({"data": "digits"}, as_published=True), wishes=WISHES)
+    runs = plan(KW, variant({"data": "digits"}, as_published=True), wishes=WISHES)
     assert {run.backbone: run.recipe for run in runs} == {
         "resnet18/conv": "kw_adv300",
         "resnet18/kernel_warehouse(budget=0.25)": "kw_adv300_unmixed",
@@ -64,11 +72,11 @@ def test_as_published_each_row_has_the_recipe_of_its_source() -> None:
 
 
 def test_latency_is_measured_once_a_row_after_the_training() -> None:
-    runs = study.plan(KW, variant(latency=True, seeds=(0, 1)), wishes=WISHES)
+    runs = plan(KW, variant(latency=True, seeds=(0, 1)), wishes=WISHES)
     measured = [run for run in runs if run.kind == study.MEASUREMENT]
     assert [run.backbone for run in measured] == list(KW.by_backbone)
     assert {(run.spec["image_size"], run.spec["classes"]) for run in measured} == {(224, 10)}
-    trained = [run for run in runs if run.kind == study.KIND]
+    trained = [run for run in runs if run.kind == KW.kind]
     assert max(run.priority for run in measured) < min(run.priority for run in trained)
 
 
@@ -82,7 +90,7 @@ def test_latency_is_measured_once_a_row_after_the_training() -> None:
 )
 def test_what_a_study_cannot_take_is_said(values: dict[str, Any], message: str) -> None:
     with pytest.raises(SubmissionError, match=message):
-        study.plan(KW, variant(values), wishes=WISHES)
+        plan(KW, variant(values), wishes=WISHES)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +104,7 @@ def test_what_a_study_cannot_take_is_said(values: dict[str, Any], message: str) 
 )
 def test_a_wrong_change_of_the_recipe_is_named(values: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
-        study.plan(KW, variant(values), wishes=WISHES)
+        plan(KW, variant(values), wishes=WISHES)
 
 
 def test_a_second_submission_queues_nothing_twice(store: Store) -> None:

@@ -42,6 +42,10 @@ def waiting(run_id: int, backbone: str, state: RunState, *, study: str = KW.name
     return replace(found, state=state, result=None, study=study, spec=spec)
 
 
+def said_of(found: Board, backbone: str) -> str:
+    return verdict(line_of(found, backbone), found.measure)
+
+
 def line_of(found: Board, backbone: str) -> Line:
     (line,) = [line for line in found.lines if line.row.backbone == backbone]
     return line
@@ -82,7 +86,7 @@ def test_nothing_measured_shows_what_is_published() -> None:
     ],
 )
 def test_measured_is_compared_with_published(backbone: str, top1_pct: float, said: str) -> None:
-    assert verdict(line_of(board(KW, [run(1, backbone, top1_pct)]), backbone)) == said
+    assert said_of(board(KW, [run(1, backbone, top1_pct)]), backbone) == said
 
 
 @pytest.mark.parametrize(
@@ -96,15 +100,16 @@ def test_measured_is_compared_with_published(backbone: str, top1_pct: float, sai
     ],
 )
 def test_what_cannot_be_compared_says_why(facts: dict[str, Any], said: str) -> None:
-    line = line_of(board(KW, [run(1, CONV, 70.5, **facts)]), CONV)
-    assert verdict(line) == f"not comparable: {said}"
-    assert line.beside is not None
-    assert line.beside.top1_difference is None
+    found = board(KW, [run(1, CONV, 70.5, **facts)])
+    assert said_of(found, CONV) == f"not comparable: {said}"
+    beside = line_of(found, CONV).beside
+    assert beside is not None
+    assert not beside.compared
 
 
 def test_a_row_without_figures_has_no_verdict() -> None:
     study = studies.get("kw-ablation-cells")
-    assert verdict(line_of(board(study, [run(1, CONV, 70.5)]), CONV)) == ""
+    assert said_of(board(study, [run(1, CONV, 70.5)]), CONV) == ""
 
 
 def test_a_recipe_that_nobody_knows_is_said() -> None:
@@ -112,7 +117,7 @@ def test_a_recipe_that_nobody_knows_is_said() -> None:
     facts = {"recipe": study.recipe.name, "recipe_hash": study.recipe.digest()}
     seen = {"train_samples_seen": 150 * 1_281_024}
     found = board(study, [run(1, "resnet50/condconv", 78.5, **facts, **seen)])
-    assert verdict(line_of(found, "resnet50/condconv")).endswith(", their recipe not known")
+    assert said_of(found, "resnet50/condconv").endswith(", their recipe not known")
 
 
 def test_runs_of_others_under_the_same_recipe_count() -> None:
@@ -162,7 +167,7 @@ def test_json_and_csv_carry_measured_and_published() -> None:
     assert first["latency"][0]["ratio"] == 1.4
     lines = list(csv.DictReader(io.StringIO(exports.as_csv(found))))
     assert len(lines) == len(KW.rows)
-    assert list(lines[0]) == list(exports.COLUMNS)
+    assert list(lines[0]) == list(exports.columns(found))
     assert (lines[0]["published_top1_pct"], lines[0]["p50_ms"]) == ("74.77", "14.0")
     assert float(lines[1]["top1_difference"]) == pytest.approx(0.06)
     assert [line["state"] for line in lines[2:]].count("not submitted") == 3

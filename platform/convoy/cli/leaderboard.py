@@ -10,8 +10,9 @@ import typer
 from convoy.cli import invocation, say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from convoy.leaderboard.rows import Group
     from convoy.records import Run
     from convoy.store import Store
     from jobs.studies import Study
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 def leaderboard(
     ctx: typer.Context,
     *,
-    task: Annotated[str, typer.Option(help="classify, ...; benchmark ranks latency.")] = "classify",
+    task: Annotated[
+        str, typer.Option(help="classify (if not said), detect, ...; benchmark ranks latency.")
+    ] = "",
     study: Annotated[
         str,
         typer.Option(
@@ -30,7 +33,10 @@ def leaderboard(
     ] = "",
     dataset: Annotated[str, typer.Option(help="Name, or start of the fingerprint.")] = "",
     recipe: Annotated[str, typer.Option(help="Name, or start of the hash.")] = "",
-    by: Annotated[str, typer.Option(help="What ranks: top1 or top5.")] = "top1",
+    by: Annotated[
+        str,
+        typer.Option(help="What ranks: top1 or top5; mask_ap, box_ap, box_ap50, ... of detect."),
+    ] = "",
     sort: Annotated[
         str, typer.Option(help="Order of rows: rank, params, madds, latency, backbone.")
     ] = "rank",
@@ -40,7 +46,7 @@ def leaderboard(
     as_latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX (booktabs).")] = False,
 ) -> None:
     """Rank what was measured the same way; what was measured otherwise stands apart."""
-    from convoy.leaderboard import exports
+    from convoy.leaderboard.measures import CLASSIFY
     from convoy.leaderboard.rows import Wanted
     from convoy.leaderboard.rows import leaderboard as rank
 
@@ -54,30 +60,51 @@ def leaderboard(
             return
         groups = rank(
             finished_runs(store, study=study),
-            wanted=Wanted(task=task, dataset=dataset, recipe=recipe),
+            wanted=Wanted(task=task or CLASSIFY.name, dataset=dataset, recipe=recipe),
             by=by,
             sort=sort,
         )
-    if form == "json":
-        say.answer(exports.as_json(groups))
-        return
-    texts = {
-        "csv": exports.as_csv,
-        "markdown": exports.as_markdown,
-        "latex": exports.as_latex,
-    }
-    if form:
-        typer.echo(texts[form](groups), nl=False)
-        return
+        others = [] if task or groups else _scored_tasks(store)
+    print_groups(groups, task=task or CLASSIFY.name, form=form)
+    if not form:
+        _say_next(groups, others)
+
+
+def print_groups(groups: Sequence[Group], *, task: str, form: str) -> None:
+    """Print the groups of a task in one of the forms; an empty one is for people."""
+    from convoy.leaderboard import exports
+    from convoy.leaderboard.measures import task_of
     from convoy.terminal import ranking
 
-    ranking.draw(groups)
+    if form == "json":
+        say.answer(exports.as_json(groups))
+    elif form == "csv":
+        typer.echo(exports.as_csv(groups, task=task_of(task)), nl=False)
+    elif form:
+        texts = {"markdown": exports.as_markdown, "latex": exports.as_latex}
+        typer.echo(texts[form](groups), nl=False)
+    else:
+        ranking.draw(groups)
+
+
+def _say_next(groups: Sequence[Group], others: Sequence[str]) -> None:
+    """Say what may be typed after a table; without one, which tasks have results."""
     if groups:
         run = next((row.accuracy for row in groups[0].rows if row.accuracy), None)
         shown = [f"platform show {next(iter(run.runs.values()))}"] if run else []
         say.hint(*shown, "platform leaderboard --latex", "platform dashboard")
+    elif others:
+        say.hint(*(f"platform leaderboard --task {name}" for name in others))
     else:
         say.hint("platform runs", "platform submit classify resnet18/eca --set data=digits ...")
+
+
+def _scored_tasks(store: Store) -> list[str]:
+    """Return the tasks of which there are results."""
+    from convoy.leaderboard.accuracy import facts_of, is_scored
+
+    found = {str(facts_of(run).get("task")) for run in finished_runs(store) if is_scored(run)}
+    return sorted(found)
 
 
 def finished_runs(store: Store, *, study: str = "") -> Iterator[Run]:
@@ -142,10 +169,12 @@ def _require_task(task: str) -> None:
     """
     from backbones.errors import near
     from convoy.errors import ConvoyError
-    from jobs.job import kinds
+    from convoy.leaderboard.measures import TASKS
+    from convoy.leaderboard.rows import BENCHMARK
 
-    if task not in kinds():
-        raise ConvoyError(f"unknown task {task!r}; {near(task, kinds())}")
+    known = [BENCHMARK, *TASKS]
+    if task and task not in known:
+        raise ConvoyError(f"unknown task {task!r}; {near(task, known)}")
 
 
 def _require_plain(study: str, *, task: str, dataset: str, recipe: str) -> None:
@@ -159,5 +188,5 @@ def _require_plain(study: str, *, task: str, dataset: str, recipe: str) -> None:
     for option, given in (("--dataset", dataset), ("--recipe", recipe)):
         if given:
             raise ConvoyError(f"study {study} has a recipe and a data set; leave {option} away")
-    if task != "classify":
-        raise ConvoyError(f"study {study} ranks accuracy; leave --task away")
+    if task:
+        raise ConvoyError(f"study {study} knows what its rows are scored for; leave --task away")

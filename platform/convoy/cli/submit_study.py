@@ -147,22 +147,21 @@ def _preview(
     """Print the rows with what they cost and what is published."""
     from convoy import study as queueing
     from convoy import submission
+    from convoy.records import Following
     from convoy.terminal import study as drawing
 
     has_data = bool(study.data or variant.values.get("data"))
     planned = queueing.plan(study, variant, wishes=wishes) if has_data else []
     spec = queueing.spec_of(study, variant.values)
-    looked = drawing.look(
-        study,
-        image_size=submission.image_size_of(spec),
-        **({"classes": submission.classes_of(spec)} if has_data else {}),
-    )
+    classes = submission.classes_of(spec) if has_data else None
+    looked = drawing.look(study, cost=queueing.counter(spec, classes=classes))
     if as_json:
         say.answer([row.as_json() for row in looked])
         return
     drawing.draw(study, looked)
     if planned:
-        say.line(f"{len(planned)} runs: {_kinds([run.kind for run in planned])}")
+        kinds = [(run.make(0) if isinstance(run, Following) else run).kind for run in planned]
+        say.line(f"{len(planned)} runs: {_kinds(kinds)}")
         say.hint("the same without --dry-run submits them")
     else:
         named = f"--file {file}" if file else study.name
@@ -181,7 +180,7 @@ def _enqueue(
         if again:
             changed = queueing.with_changes(study, variant.values)
             members = members_of(changed, store.every())
-            earlier = [run for run in members if run.kind == queueing.KIND]
+            earlier = [run for run in members if run.kind == study.kind]
             variant = replace(variant, seeds=[repeatable.unused_seed(earlier)])
         new = queueing.plan(study, variant, wishes=wishes)
         lineage.check(store, new)
@@ -201,7 +200,7 @@ def _say(study: Study, parts: Sequence[Part]) -> None:
 def _sentence(part: Part, *, study: str) -> str:
     run = part.run
     seed = run.spec.get("seed")
-    what = f"{run.kind} {run.backbone}" + (f" seed {seed}" if run.kind == "classify" else "")
+    what = f"{run.kind} {run.backbone}" + (f" seed {seed}" if run.recipe else "")
     if not part.is_new:
         whose = f" for study {run.study}" if run.study and run.study != study else ""
         return f"run {run.id} was submitted before{whose} ({what}, {run.state})"

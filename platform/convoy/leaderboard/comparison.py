@@ -9,6 +9,7 @@ from convoy.records import Json
 
 IDENTITY = (
     "task",
+    "detector",
     "dataset_fingerprint",
     "split",
     "recipe_hash",
@@ -20,6 +21,8 @@ IDENTITY = (
     "precision",
 )
 """Facts of a result that must be equal for two scores to be compared."""
+_OF_SOME_TASKS = {"detector"}
+"""Facts of which a key says nothing where a result has none."""
 LABELS = ("dataset", "recipe", "classes", "val_images")
 """Facts that are shown with a key and do not make it."""
 
@@ -48,12 +51,14 @@ class Key:
 
 def key_of(facts: Mapping[str, Json]) -> Key:
     """Return the key of a result from its facts; a missing fact counts as a value of its own."""
+    known = (name for name in IDENTITY if name in facts or name not in _OF_SOME_TASKS)
     return Key(
-        tuple((name, facts.get(name)) for name in IDENTITY),
+        tuple((name, facts.get(name)) for name in known),
         {name: facts.get(name) for name in LABELS},
     )
 
 
 def difference(here: Key, there: Key) -> dict[str, tuple[Json, Json]]:
     """Return the facts in which two keys differ: name to (value here, value there)."""
-    return {name: (value, there[name]) for name, value in here.identity if value != there[name]}
+    names = dict([*here.identity, *there.identity])
+    return {name: (here[name], there[name]) for name in names if here[name] != there[name]}

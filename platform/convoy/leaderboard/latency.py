@@ -53,31 +53,67 @@ class Timed(Protocol):
         """One a protocol and device."""
 
 
+Place = tuple[str, Json, int | None, Json]
+"""What a latency must share with a score to stand in its row: see `place_of`."""
+
 _NAMES = {part.name for part in fields(Latency)} - {"run"}
+_NO_DETECTOR = (None, "", "none")
 
 
 def of_run(run: Run) -> list[Latency]:
     """Return what one benchmark run measured."""
+    return [latency for _, latency in _measured(run)]
+
+
+def _measured(run: Run) -> list[tuple[Mapping[str, Json], Latency]]:
     rows: Iterable[Mapping[str, Json]] = (run.result or {}).get("rows") or ()
     return [
-        Latency(**{name: row[name] for name in _NAMES & row.keys()}, run=run.id)
+        (row, Latency(**{name: row[name] for name in _NAMES & row.keys()}, run=run.id))
         for row in rows
         if row.get("p50_ms") is not None
     ]
 
 
-def index(runs: Iterable[Run]) -> dict[tuple[Json, ...], tuple[Latency, ...]]:
-    """Gather latencies by (backbone, image size, classes).
+def index(runs: Iterable[Run]) -> dict[Place, tuple[Latency, ...]]:
+    """Gather latencies by the place where they belong.
 
     Of several runs with one device and protocol the latest counts.
     """
-    found: dict[tuple[Json, ...], dict[tuple[str, str], Latency]] = defaultdict(dict)
+    found: dict[Place, dict[tuple[str, str], Latency]] = defaultdict(dict)
     for run in sorted(runs, key=lambda run: run.id):
         facts = (run.result or {}).get("facts") or {}
-        place = (run.backbone, facts.get("image_size"), facts.get("classes"))
-        for latency in of_run(run):
+        for row, latency in _measured(run):
+            measured = {**facts, **(row.get("protocol_key") or {})}
+            place = place_of(run.backbone, measured)
             found[place][latency.device, latency.protocol] = latency
     return {place: tuple(by_protocol.values()) for place, by_protocol in found.items()}
+
+
+def place_of(backbone: str, facts: Mapping[str, Json]) -> Place:
+    """Return what a score and a latency of it have in common.
+
+    Args:
+        backbone: Canonical text.
+        facts: Of a result, or of a protocol.
+
+    Returns:
+        Backbone, detector (None: the backbone alone), shorter side of the images in pixels, and
+        classes. A detector is trained on images of many shapes with one shorter side, and timed on
+        one of them, which its protocol names.
+    """
+    detector = facts.get("detector")
+    return (
+        backbone,
+        None if detector in _NO_DETECTOR else detector,
+        _shorter_side(facts.get("image_size")),
+        facts.get("classes"),
+    )
+
+
+def _shorter_side(size: Json) -> int | None:
+    """Return 224 of 224, and 800 of ``800x1333``."""
+    sides = [int(side) for side in str(size or "").split("x") if side.isdecimal()]
+    return min(sides, default=None)
 
 
 def shared_protocols(rows: Iterable[Timed]) -> list[tuple[str, str]]:

@@ -9,14 +9,34 @@ from backbones.errors import BackboneError
 from backbones.method import Published, published
 from backbones.text import parse
 from convoy.leaderboard.intervals import Estimate
+from convoy.leaderboard.measures import measures_of
 from convoy.records import Json
 from jobs import recipes
 from jobs.studies import Study
 
-_BY_COUNTS: Mapping[tuple[Json, Json], str] = {(1000, 50_000): "imagenet1k"}
+_BY_COUNTS: Mapping[tuple[Json, Json], str] = {
+    (1000, 50_000): "imagenet1k",
+    (80, 5_000): "coco2017",
+}
 """Classes and validation images of data sets that papers use."""
-TRAINING_IMAGES = {"imagenet1k": 1_281_167}
-"""Of those, how many images there are to train on."""
+TRAINING_IMAGES = {"imagenet1k": 1_281_167, "coco2017": 117_266}
+"""Of those, how many images there are to train on; of COCO the ones that hold an object."""
+
+CLASSIFY = "classify"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A measured score less a published one.
+
+    Attributes:
+        difference: Percentage points.
+        within_noise: Whether they agree as far as the measured one is sure; None when that is not
+            known.
+    """
+
+    difference: float
+    within_noise: bool | None
 
 
 @dataclass(frozen=True)
@@ -25,46 +45,51 @@ class Beside:
 
     Attributes:
         row: As the source prints it.
-        comparable: Whether both are of the same data set; only then do the next two say something.
-        top1_difference: Measured minus published top-1, percentage points; None when one is
-            missing.
-        within_noise: Whether the published value lies in the measured interval; None when that is
-            not known.
+        comparable: Whether both are of the same data set; only then is anything compared.
+        compared: Name of each measure that both have to how they differ.
         differences: What is known to differ.
     """
 
     row: Published
     comparable: bool
-    top1_difference: float | None
-    within_noise: bool | None
+    compared: Mapping[str, Compared]
     differences: tuple[str, ...]
 
 
-def beside(backbone: str, *, facts: Mapping[str, Json], top1: Estimate) -> tuple[Beside, ...]:
-    """Return the published rows of a backbone.
+def beside(
+    backbone: str, *, facts: Mapping[str, Json], estimates: Mapping[str, Estimate]
+) -> tuple[Beside, ...]:
+    """Return the published rows of a backbone that are of the measured task.
 
     Args:
         backbone: Canonical text.
         facts: Facts of the measured result.
-        top1: The measured top-1, percent.
+        estimates: What was measured, by the name of the measure.
     """
-    return tuple(compare(row, facts=facts, top1=top1) for row in rows_of(backbone))
+    task = facts.get("detector") or facts.get("task")
+    rows = rows_of(backbone, task=str(task or CLASSIFY))
+    return tuple(compare(row, facts=facts, estimates=estimates) for row in rows)
 
 
-def rows_of(backbone: str) -> tuple[Published, ...]:
-    """Return what a backbone's methods keep on it; empty when one is not installed any more."""
+def rows_of(backbone: str, *, task: str = CLASSIFY) -> tuple[Published, ...]:
+    """Return what a backbone's methods keep on it; empty when one is not installed any more.
+
+    Args:
+        backbone: Canonical text.
+        task: Of the rows: ``classify``, or a detector.
+    """
     try:
         names = [method.name for method in parse(backbone).methods]
         rows = [row for name in names for row in published(name)]
     except BackboneError:
         return ()
-    return tuple(row for row in rows if row.backbone == backbone)
+    return tuple(row for row in rows if row.backbone == backbone and row.task == task)
 
 
 def published_in(study: Study, backbone: str) -> Published | None:
     """Return what the source of a study prints for one of its rows, if that is known."""
     source = study.by_backbone[backbone].source or study.source
-    for row in rows_of(backbone) if source else ():
+    for row in rows_of(backbone, task=study.task) if source else ():
         if row.dataset == study.dataset and row.source.startswith(source):
             return row
     return None
@@ -76,9 +101,10 @@ def other_recipe(study: Study, backbone: str) -> str:
     Only recipes that are known here by name are told; two of the same values are one.
     """
     row = published_in(study, backbone)
-    if row is None or row.recipe not in recipes.names():
+    model = type(study.recipe)
+    if row is None or row.recipe not in recipes.names(model):
         return ""
-    return "" if recipes.get(row.recipe).digest() == study.recipe.digest() else row.recipe
+    return "" if recipes.get(row.recipe, model).digest() == study.recipe.digest() else row.recipe
 
 
 def dataset_of(facts: Mapping[str, Json]) -> str:
@@ -90,20 +116,25 @@ def dataset_of(facts: Mapping[str, Json]) -> str:
     return _BY_COUNTS.get(counts) or str(facts.get("dataset") or "")
 
 
-def compare(row: Published, *, facts: Mapping[str, Json], top1: Estimate) -> Beside:
+def compare(
+    row: Published, *, facts: Mapping[str, Json], estimates: Mapping[str, Estimate]
+) -> Beside:
     """Put a published row beside a measured one.
 
     Args:
         row: As the source prints it.
         facts: Facts of the measured result.
-        top1: The measured top-1, percent.
+        estimates: What was measured, by the name of the measure.
     """
     comparable = row.dataset == dataset_of(facts)
-    difference = top1.mean - row.top1_pct if comparable and row.top1_pct is not None else None
-    within = None
-    if difference is not None and row.top1_pct is not None and top1.low is not None:
-        within = top1.low <= row.top1_pct <= (top1.high or top1.mean)
-    return Beside(row, comparable, difference, within, tuple(_differences(row, facts)))
+    compared = {
+        measure.name: Compared(ours.mean - theirs, ours.agrees_with(theirs))
+        for measure in measures_of(facts)
+        if comparable
+        and (ours := estimates.get(measure.name))
+        and (theirs := measure.printed(row)) is not None
+    }
+    return Beside(row, comparable, compared, tuple(_differences(row, facts)))
 
 
 def _differences(row: Published, facts: Mapping[str, Json]) -> list[str]:

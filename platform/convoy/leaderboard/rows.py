@@ -15,31 +15,16 @@ from typing import Any
 from backbones.errors import BackboneError
 from backbones.text import Backbone, Call, parse
 from convoy.errors import ConvoyError
+from convoy.leaderboard.accuracy import Accuracy, accuracy_of, facts_of, is_scored
 from convoy.leaderboard.comparison import Key, difference, key_of
-from convoy.leaderboard.intervals import Estimate, estimate, ranks
-from convoy.leaderboard.latency import Latency, index, of_run
+from convoy.leaderboard.intervals import Estimate, ranks
+from convoy.leaderboard.latency import Latency, Place, index, of_run, place_of
+from convoy.leaderboard.measures import Measure, Task, ranking, require, task_of
 from convoy.leaderboard.publication import Beside, beside
 from convoy.records import Json, Run
 
 BENCHMARK = "benchmark"
-MEASURES = {"top1": "top1_pct", "top5": "top5_pct"}
 SORTS = ("rank", "params", "madds", "latency", "backbone")
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """Scores of one backbone under one key.
-
-    Attributes:
-        estimates: Estimate of each measure that the runs have: ``top1``, ``top5``.
-        runs: Run of each seed, by seed; of two runs of one seed the later counts.
-        best_top1_pct: Mean over seeds of the best epoch's top-1, shown apart and never ranked;
-            percent.
-    """
-
-    estimates: Mapping[str, Estimate]
-    runs: Mapping[int, int]
-    best_top1_pct: float | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +35,8 @@ class Row:
         backbone: Canonical text.
         key: Under which it was measured.
         params: Parameters.
-        madds: Multiply-adds at batch 1, weight assembly included.
+        madds: Multiply-adds at batch 1, weight assembly included; of a detector, as `params`, in
+            all.
         madds_assembly: The share of weight assembly.
         accuracy: Its scores; None in a ranking of latency.
         latency: One a protocol and device.
@@ -73,6 +59,12 @@ class Row:
         """The backbone's text, read."""
         return parsed(self.backbone)
 
+    def estimate(self, measure: Measure | None) -> Estimate | None:
+        """Return its score in a measure, if it has one."""
+        if self.accuracy is None or measure is None:
+            return None
+        return self.accuracy.estimates.get(measure.name)
+
 
 @dataclass(frozen=True)
 class Group:
@@ -83,11 +75,28 @@ class Group:
         rows: Ranked.
         differs: Facts in which this key is not the first group's: name to (value here, value
             there).
+        by: Name of the measure that ranks; of another task's, or empty: the task's own.
     """
 
     key: Key
     rows: tuple[Row, ...]
     differs: Mapping[str, tuple[Json, Json]] = field(default_factory=dict)
+    by: str = ""
+
+    @property
+    def task(self) -> Task:
+        """What its rows were scored for."""
+        return task_of(self.key["task"])
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """What its rows may have been scored in."""
+        return self.task.applying(self.key["detector"])
+
+    @property
+    def measure(self) -> Measure | None:
+        """The measure that ranks; None for latency."""
+        return ranking(self.measures, self.by)
 
 
 @dataclass(frozen=True)
@@ -95,7 +104,7 @@ class Wanted:
     """Which rows are asked for; empty fields do not narrow.
 
     Attributes:
-        task: Such as ``classify``; ``benchmark`` asks for a ranking of latency.
+        task: Such as ``classify`` or ``detect``; ``benchmark`` asks for a ranking of latency.
         dataset: Its name, or the start of its fingerprint.
         recipe: Its name, or the start of its hash.
     """
@@ -106,7 +115,7 @@ class Wanted:
 
 
 def leaderboard(
-    runs: Iterable[Run], *, wanted: Wanted | None = None, by: str = "top1", sort: str = "rank"
+    runs: Iterable[Run], *, wanted: Wanted | None = None, by: str = "", sort: str = "rank"
 ) -> list[Group]:
     """Make the leaderboard of some finished runs.
 
@@ -114,7 +123,7 @@ def leaderboard(
         runs: Any runs; those without a result count for nothing.
         wanted: What is asked for. Task ``benchmark`` ranks latency, one group a device and
             protocol.
-        by: The measure that ranks: ``top1`` or ``top5``.
+        by: Name of the measure that ranks (see `measures.TASKS`); empty: each task's own.
         sort: Order within a group: ``rank``, ``params``, ``madds``, ``latency`` or ``backbone``.
 
     Returns:
@@ -123,16 +132,16 @@ def leaderboard(
     Raises:
         ConvoyError: `by` or `sort` is unknown.
     """
-    for name, value, known in (("by", by, tuple(MEASURES)), ("sort", sort, SORTS)):
-        if value not in known:
-            raise ConvoyError(f"unknown {name} {value!r}; known: {', '.join(known)}")
     wanted = wanted or Wanted()
+    require(by, [wanted.task] if wanted.task else ())
+    if sort not in SORTS:
+        raise ConvoyError(f"unknown sort {sort!r}; known: {', '.join(SORTS)}")
     finished = [run for run in runs if run.result and run.backbone]
     rows = _latency_rows(finished) if wanted.task == BENCHMARK else _score_rows(finished, wanted)
     groups: dict[Key, list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.key].append(row)
-    made = [Group(key, _ranked(rows, by=by, sort=sort)) for key, rows in groups.items()]
+    made = [_group(key, rows, by=by, sort=sort) for key, rows in groups.items()]
     made.sort(key=lambda group: (-len(group.rows), -_newest(group)))
     return [replace(group, differs=difference(group.key, made[0].key)) for group in made]
 
@@ -149,22 +158,18 @@ def _score_rows(runs: Sequence[Run], wanted: Wanted) -> list[Row]:
     latencies = index(run for run in runs if run.kind == BENCHMARK)
     tried: dict[tuple[Key, str], list[Run]] = defaultdict(list)
     for run in runs:
-        facts = _facts(run)
-        if run.kind != BENCHMARK and MEASURES["top1"] in _scores(run) and _is_wanted(facts, wanted):
-            tried[key_of(facts), run.backbone].append(run)
+        if run.kind != BENCHMARK and is_scored(run) and _is_wanted(facts_of(run), wanted):
+            tried[key_of(facts_of(run)), run.backbone].append(run)
     return [
         _row(key, sorted(same, key=lambda run: run.id), latencies=latencies)
         for (key, _), same in tried.items()
     ]
 
 
-def _row(
-    key: Key, runs: Sequence[Run], *, latencies: Mapping[tuple[Json, ...], tuple[Latency, ...]]
-) -> Row:
+def _row(key: Key, runs: Sequence[Run], *, latencies: Mapping[Place, tuple[Latency, ...]]) -> Row:
     newest = runs[-1]
-    accuracy = _accuracy({run.spec.get("seed", 0): run for run in runs})
-    facts = _facts(newest)
-    place = (newest.backbone, facts.get("image_size"), facts.get("classes"))
+    accuracy = accuracy_of({run.spec.get("seed", 0): run for run in runs})
+    facts = facts_of(newest)
     return Row(
         newest.backbone,
         key,
@@ -172,32 +177,15 @@ def _row(
         madds=facts.get("madds"),
         madds_assembly=facts.get("madds_assembly"),
         accuracy=accuracy,
-        latency=latencies.get(place, ()),
-        published=beside(newest.backbone, facts=facts, top1=accuracy.estimates["top1"]),
-    )
-
-
-def _accuracy(by_seed: Mapping[int, Run]) -> Accuracy:
-    runs = [by_seed[seed] for seed in sorted(by_seed)]
-    samples = _facts(runs[-1]).get("val_images")
-    estimates = {
-        measure: estimate([_scores(run)[name] for run in runs], samples=samples)
-        for measure, name in MEASURES.items()
-        if all(name in _scores(run) for run in runs)
-    }
-    best = [_scores(run).get("best_top1_pct") for run in runs]
-    known = [value for value in best if value is not None]
-    return Accuracy(
-        estimates,
-        {seed: by_seed[seed].id for seed in sorted(by_seed)},
-        best_top1_pct=sum(known) / len(known) if known else None,
+        latency=latencies.get(place_of(newest.backbone, facts), ()),
+        published=beside(newest.backbone, facts=facts, estimates=accuracy.estimates),
     )
 
 
 def _latency_rows(runs: Sequence[Run]) -> list[Row]:
     found: dict[tuple[Key, str], Row] = {}
     for run in sorted((run for run in runs if run.kind == BENCHMARK), key=lambda run: run.id):
-        facts = _facts(run)
+        facts = facts_of(run)
         for latency in of_run(run):
             key = Key(
                 (
@@ -219,14 +207,27 @@ def _latency_rows(runs: Sequence[Run]) -> list[Row]:
     return list(found.values())
 
 
-def _ranked(rows: Sequence[Row], *, by: str, sort: str) -> tuple[Row, ...]:
-    scored = [row for row in rows if row.accuracy and by in row.accuracy.estimates]
-    estimates = [row.accuracy.estimates[by] for row in scored if row.accuracy]
+def _group(key: Key, rows: Sequence[Row], *, by: str, sort: str) -> Group:
+    group = Group(key, tuple(rows), by=by)
+    return replace(group, rows=_ranked(rows, measure=group.measure, sort=sort))
+
+
+def _ranked(rows: Sequence[Row], *, measure: Measure | None, sort: str) -> tuple[Row, ...]:
+    scored = [(row, found) for row in rows if (found := row.estimate(measure))]
+    more_is_better = measure is None or measure.more_is_better
+    places = ranks([found for _, found in scored], more_is_better=more_is_better)
+    sign = -1 if more_is_better else 1
     order = sorted(
-        zip(scored, estimates, ranks(estimates), strict=True),
-        key=lambda item: (item[2], -item[1].mean, item[0].params or 0, item[0].backbone),
+        zip(scored, places, strict=True),
+        key=lambda item: (
+            item[1],
+            sign * item[0][1].mean,
+            item[0][0].params or 0,
+            item[0][0].backbone,
+        ),
     )
-    ranked = [replace(row, rank=rank) for row, _, rank in order]
+    ranked = [replace(row, rank=rank) for (row, _), rank in order]
+    ranked += [row for row in rows if row.accuracy and not row.estimate(measure)]
     timed = sorted((row for row in rows if not row.accuracy), key=_p50)
     ranked += [replace(row, rank=place) for place, row in enumerate(timed, 1)]
     orders: dict[str, Any] = {
@@ -256,11 +257,3 @@ def _is_wanted(facts: Mapping[str, Json], wanted: Wanted) -> bool:
         and fits(wanted.dataset, name="dataset", digest="dataset_fingerprint")
         and fits(wanted.recipe, name="recipe", digest="recipe_hash")
     )
-
-
-def _facts(run: Run) -> Mapping[str, Json]:
-    return (run.result or {}).get("facts") or {}
-
-
-def _scores(run: Run) -> Mapping[str, float]:
-    return (run.result or {}).get("scores") or {}

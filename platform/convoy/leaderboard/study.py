@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from backbones.method import Published
+from convoy.errors import ConvoyError
+from convoy.leaderboard.measures import Measure, ranking, require, task_of
 from convoy.leaderboard.publication import (
     TRAINING_IMAGES,
     Beside,
@@ -18,9 +20,9 @@ from convoy.leaderboard.publication import (
     other_recipe,
     published_in,
 )
-from convoy.leaderboard.rows import BENCHMARK, Group, Row, leaderboard
+from convoy.leaderboard.rows import BENCHMARK, Group, Row, Wanted, leaderboard
 from convoy.records import Json, Run
-from jobs.recipes import Recipe
+from jobs import recipes
 from jobs.studies import Study, StudyRow
 
 _NEARLY = 0.98
@@ -69,12 +71,27 @@ class Board:
             share; None: nothing was measured.
         lines: Every row of the study: measured ones ranked, then the others in the study's order.
         others: Rows that were measured otherwise.
+        by: Name of the measure that ranks; empty: the task's own.
     """
 
     study: Study
     group: Group | None
     lines: tuple[Line, ...]
     others: tuple[Group, ...]
+    by: str = ""
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """What its rows are scored in."""
+        return task_of(self.study.kind).applying(self.study.detector)
+
+    @property
+    def measure(self) -> Measure:
+        """The measure that ranks, and that is compared with what is published."""
+        found = ranking(self.measures, self.by)
+        if found is None:
+            raise ConvoyError(f"runs of kind {self.study.kind} have no score that ranks")
+        return found
 
     @property
     def is_as_planned(self) -> bool:
@@ -82,20 +99,21 @@ class Board:
         return self.group is not None and _is_planned(self.group, self.study)
 
 
-def board(study: Study, runs: Iterable[Run], *, by: str = "top1", sort: str = "rank") -> Board:
+def board(study: Study, runs: Iterable[Run], *, by: str = "", sort: str = "rank") -> Board:
     """Make the table of a study.
 
     Args:
         study: Which.
         runs: Any runs, ended or not.
-        by: The measure that ranks: ``top1`` or ``top5``.
+        by: Name of the measure that ranks; empty: the task's own.
         sort: Order of the measured rows, as in `leaderboard`.
 
     Raises:
         ConvoyError: `by` or `sort` is unknown.
     """
+    require(by, [study.kind])
     members = members_of(study, runs)
-    groups = leaderboard(members, by=by, sort=sort)
+    groups = leaderboard(members, wanted=Wanted(task=study.kind), by=by, sort=sort)
     groups.sort(key=lambda group: not _is_planned(group, study))
     first = groups[0] if groups else None
     found = {row.backbone: row for row in first.rows} if first else {}
@@ -105,7 +123,7 @@ def board(study: Study, runs: Iterable[Run], *, by: str = "top1", sort: str = "r
         if run.kind != BENCHMARK:
             tried[run.backbone].append(run)
     lines = tuple(_line(study, text, measured=found.get(text), runs=tried[text]) for text in order)
-    return Board(study, first, lines, tuple(groups[1:]))
+    return Board(study, first, lines, tuple(groups[1:]), by)
 
 
 def members_of(study: Study, runs: Iterable[Run]) -> list[Run]:
@@ -113,17 +131,23 @@ def members_of(study: Study, runs: Iterable[Run]) -> list[Run]:
     return [run for run in runs if _counts(run, study)]
 
 
-def verdict(line: Line) -> str:
-    """Return how a measured value stands to the published one, in a few words."""
+def verdict(line: Line, measure: Measure) -> str:
+    """Return how a measured value stands to the published one, in a few words.
+
+    Args:
+        line: A row of a board.
+        measure: In which they are compared.
+    """
     if line.reason:
         return f"not comparable: {line.reason}"
-    if line.beside is None or line.beside.top1_difference is None:
+    found = line.beside.compared.get(measure.name) if line.beside else None
+    if found is None:
         return ""
-    noise = {True: " within noise", False: " beyond noise", None: ""}[line.beside.within_noise]
+    noise = {True: " within noise", False: " beyond noise", None: ""}[found.within_noise]
     other = ", other recipe" if line.other_recipe else ""
     if line.published is not None and not line.published.recipe:
         other = ", their recipe not known"
-    return f"{line.beside.top1_difference:+.2f}{noise}{other}"
+    return f"{found.difference:+.{measure.digits}f}{noise}{other}"
 
 
 def state_text(line: Line) -> str:
@@ -138,8 +162,9 @@ def recipe_hash(run: Run) -> str:
     facts = (run.result or {}).get("facts") or {}
     if "recipe_hash" in facts:
         return str(facts["recipe_hash"])
+    model = recipes.MODELS.get(run.kind, recipes.TrainingRecipe)
     try:
-        return Recipe.model_validate(run.spec.get("recipe")).digest()
+        return model.model_validate(run.spec.get("recipe")).digest()
     except ValueError:  # of code from another time
         return ""
 
@@ -147,11 +172,10 @@ def recipe_hash(run: Run) -> str:
 def _counts(run: Run, study: Study) -> bool:
     if run.backbone not in study.by_backbone:
         return False
-    return (
-        run.kind == BENCHMARK
-        or run.study == study.name
-        or recipe_hash(run) == study.recipe.digest()
-    )
+    if run.kind == BENCHMARK:
+        return True
+    is_alike = run.kind == study.kind and (run.spec.get("detector") or None) == study.detector
+    return is_alike and (run.study == study.name or recipe_hash(run) == study.recipe.digest())
 
 
 def _is_planned(group: Group, study: Study) -> bool:
@@ -162,12 +186,12 @@ def _line(study: Study, text: str, *, measured: Row | None, runs: Sequence[Run])
     published = published_in(study, text)
     newest = max(runs, key=lambda run: run.id, default=None)
     beside, reason = None, ""
-    if measured and measured.accuracy and published and published.top1_pct is not None:
+    if measured and measured.accuracy and published:
         facts = measured.key.facts()
         reason = _reason(study, facts)
-        beside = compare(published, facts=facts, top1=measured.accuracy.estimates["top1"])
+        beside = compare(published, facts=facts, estimates=measured.accuracy.estimates)
         if reason:
-            beside = replace(beside, comparable=False, top1_difference=None, within_noise=None)
+            beside = replace(beside, comparable=False, compared={})
     return Line(
         study.by_backbone[text],
         published,
@@ -204,7 +228,12 @@ def _reason(study: Study, facts: Mapping[str, Json]) -> str:
         (found != study.dataset, f"data set {found}"),
         (facts.get("recipe_hash") != study.recipe.digest(), f"recipe {facts.get('recipe')}"),
         (facts.get("split") != "val", f"scored on {facts.get('split')}"),
-        (facts.get("initial") != "scratch", f"from {facts.get('initial')}"),
+        (not _starts_alike(study, facts), f"from {facts.get('initial')}"),
         (seen < _NEARLY * whole, f"{seen:,} samples seen, not {whole:,}"),
     )
     return next((text for is_so, text in reasons if is_so), "")
+
+
+def _starts_alike(study: Study, facts: Mapping[str, Json]) -> bool:
+    """Whether a result began as published ones do: networks afresh, detectors from ImageNet."""
+    return bool((facts.get("initial") == "scratch") == (study.detector is None))

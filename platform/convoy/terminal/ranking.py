@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text
 
 from convoy.leaderboard import exports
+from convoy.leaderboard.measures import Measure
 from convoy.leaderboard.rows import Group, Row
 from convoy.terminal import tables
 from convoy.terminal.tables import Cell
 
 MILLION = 1e6
-SCORE = "top-1 % (95 %)"
 RATIO = "ratio to plain (95 %)"
 TIMES = ("p50 ms", RATIO)
 
@@ -40,15 +40,15 @@ def draw(groups: Sequence[Group], *, apart: bool = False) -> None:
 
 def _table(group: Group) -> Table:
     pair = exports.main_protocol(group)
-    headings = ["rank", "backbone", SCORE, "seeds", "params M", "MAdds M", *TIMES, "runs"]
-    estimates = [row.accuracy.estimates["top1"] for row in group.rows if row.accuracy]
+    scores = {_heading(one, group): one for one in exports.scores_shown(group)}
+    headings = ["rank", "backbone", *scores, "seeds", "params M", "MAdds M", *TIMES, "runs"]
+    estimates = [one for row in group.rows if (one := row.estimate(group.measure))]
     idle = {
-        *(() if estimates else (SCORE,)),
         *(() if any(estimate.n > 1 for estimate in estimates) else ("seeds",)),
         *(() if pair else TIMES),
     }
     shown = [heading for heading in headings if heading not in idle]
-    cells = [_cells(row, pair=pair) for row in group.rows]
+    cells = [_cells(row, group, scores) for row in group.rows]
     return tables.grid(
         shown,
         [[row[heading] for heading in shown] for row in cells],
@@ -57,18 +57,30 @@ def _table(group: Group) -> Table:
     )
 
 
-def _cells(row: Row, *, pair: tuple[str, str] | None) -> dict[str, Cell]:
+def _heading(measure: Measure, group: Group) -> str:
+    estimates = [row.estimate(measure) for row in group.rows]
+    has_interval = any(one and one.method for one in estimates)
+    return f"{measure.word} {measure.unit}{' (95 %)' if has_interval else ''}"
+
+
+def _cells(row: Row, group: Group, scores: Mapping[str, Measure]) -> dict[str, Cell]:
     """Return what stands under each heading."""
-    top1 = row.accuracy.estimates["top1"] if row.accuracy else None
-    latency = exports.latency_of(row, pair)
+    main = row.estimate(group.measure)
+    latency = exports.latency_of(row, exports.main_protocol(group))
     best = row.rank == 1
     runs = [*(row.accuracy.runs.values() if row.accuracy else ())]
     runs += [latency.run] if latency else []
     return {
         "rank": "-" if row.rank is None else str(row.rank),
         "backbone": Text(row.backbone, style="bold" if best else ""),
-        SCORE: Text(exports.score_text(top1), style="green" if best else ""),
-        "seeds": str(top1.n) if top1 else "-",
+        **{
+            heading: Text(
+                exports.score_text(row.estimate(one), one),
+                style="green" if best and one is group.measure else "",
+            )
+            for heading, one in scores.items()
+        },
+        "seeds": str(main.n) if main else "-",
         "params M": "-" if row.params is None else f"{row.params / MILLION:.2f}",
         "MAdds M": "-" if row.madds is None else f"{row.madds / MILLION:.1f}",
         "p50 ms": f"{latency.p50_ms:.2f}" if latency else "-",
@@ -78,7 +90,7 @@ def _cells(row: Row, *, pair: tuple[str, str] | None) -> dict[str, Cell]:
 
 
 def _notes(group: Group) -> list[str]:
-    notes = [exports.interval_note(group.rows)]
+    notes = [exports.interval_note(group)]
     if any(row.accuracy for row in group.rows):
         notes.append("rows of one rank cannot be told apart by their intervals")
     notes += exports.latency_notes(group)
@@ -87,21 +99,23 @@ def _notes(group: Group) -> list[str]:
     if group.differs:
         facts = (f"{name} {here} (above {there})" for name, (here, there) in group.differs.items())
         notes.append(f"differs in {', '.join(facts)}")
-    notes += [_published_text(row) for row in group.rows if row.published]
+    if measure := group.measure:
+        notes += [_published_text(row, measure) for row in group.rows if row.published]
     return [note for note in notes if note]
 
 
 _NOISE = {True: ", within noise", False: ", beyond noise", None: ""}
 
 
-def _published_text(row: Row) -> str:
-    beside = next(
-        (one for one in row.published if one.top1_difference is not None), row.published[0]
+def _published_text(row: Row, measure: Measure) -> str:
+    beside = next((one for one in row.published if measure.name in one.compared), row.published[0])
+    theirs = measure.printed(beside.row)
+    printed = (
+        f"no {measure.word}" if theirs is None else f"{measure.word} {theirs:g} {measure.unit}"
     )
-    printed = f"top-1 {beside.row.top1_pct:g} %" if beside.row.top1_pct is not None else "no top-1"
     verdict = ""
-    if beside.top1_difference is not None:
-        noise = _NOISE[beside.within_noise]
-        verdict = f"; ours differs by {beside.top1_difference:+.2f}{noise}"
+    if compared := beside.compared.get(measure.name):
+        noise = _NOISE[compared.within_noise]
+        verdict = f"; ours differs by {compared.difference:+.{measure.digits}f}{noise}"
     known = f"; {'; '.join(beside.differences)}" if beside.differences else ""
     return f"published, {row.backbone}: {printed} ({beside.row.source}){verdict}{known}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rich.text import Text
 
 from backbones.method import Published
+from convoy.leaderboard.measures import Measure, task_of
 from convoy.leaderboard.publication import other_recipe, published_in
 from convoy.terminal import tables
 from jobs.studies import Study, StudyRow
@@ -30,7 +31,7 @@ class Looked:
     row: StudyRow
     published: Published | None
     as_published: str
-    cost: dict[str, int]
+    cost: Mapping[str, Any]
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -38,26 +39,24 @@ class Looked:
         return {
             **self.row.model_dump(mode="json"),
             "as_published": self.as_published,
-            "cost": self.cost,
+            "cost": dict(self.cost),
             "published": printed and printed.model_dump(mode="json", exclude_defaults=True),
         }
 
 
-def look(study: Study, *, image_size: int = 0, classes: int = 1000) -> list[Looked]:
+def look(study: Study, *, cost: Callable[[str], Mapping[str, Any]] | None = None) -> list[Looked]:
     """Gather what is known about the rows of a study.
 
     Args:
         study: Whose rows.
-        image_size: Side of the images in pixels for which costs are counted, which imports torch;
-            0: they are left out.
-        classes: Width of the classifier, likewise.
+        cost: Counts a backbone; None: costs are left out.
     """
     return [
         Looked(
             row,
             published_in(study, row.backbone),
             other_recipe(study, row.backbone),
-            _cost(row.backbone, image_size=image_size, classes=classes) if image_size else {},
+            cost(row.backbone) if cost else {},
         )
         for row in study.rows
     ]
@@ -68,11 +67,12 @@ def draw(study: Study, rows: Sequence[Looked]) -> None:
     tables.put(Text(f"{study.name}: {study.title}", style="bold"))
     for text in about(study):
         tables.put(Text(f"  {text}", style="dim"))
-    headings = ["backbone", "published %", "published M", "params M", "MAdds M", "note"]
-    right = headings[1:5]
+    scores = [one for one in _measures(study) if one.shown == "everywhere"]
+    right = [*map(_heading, scores), "published M", "params M", "MAdds M"]
+    headings = ["backbone", *right, "note"]
     if not any(one.cost for one in rows):
         headings = [name for name in headings if name not in {"params M", "MAdds M"}]
-    cells = [_cells(one) for one in rows]
+    cells = [_cells(one, scores) for one in rows]
     shown = [[line[name] for name in headings] for line in cells]
     tables.put(tables.grid(headings, shown, right=right, keep=right))
 
@@ -92,7 +92,7 @@ def about(study: Study) -> list[str]:
         line
         for line in (
             study.paper,
-            f"recipe {recipe.name} ({recipe.epochs} epochs, {recipe.image_size} px)",
+            f"recipe {recipe.name} ({recipe.epochs} epochs, {recipe.scored_px} px)",
             f"published figures: {study.origin}",
             *study.notes,
         )
@@ -100,25 +100,25 @@ def about(study: Study) -> list[str]:
     ]
 
 
-def _cells(one: Looked) -> dict[str, str]:
+def _measures(study: Study) -> tuple[Measure, ...]:
+    return task_of(study.kind).applying(study.detector)
+
+
+def _heading(measure: Measure) -> str:
+    return f"published {measure.word} {measure.unit}"
+
+
+def _cells(one: Looked, scores: Sequence[Measure]) -> dict[str, str]:
     printed, cost = one.published, one.cost
     theirs = f"theirs: {one.as_published}" if one.as_published else ""
     return {
         "backbone": one.row.backbone,
-        "published %": f"{printed.top1_pct:.2f}" if printed and printed.top1_pct else "-",
+        **{
+            _heading(measure): (printed and measure.text(measure.printed(printed))) or "-"
+            for measure in scores
+        },
         "published M": f"{printed.params_m:g}" if printed and printed.params_m else "-",
         "params M": f"{cost['params'] / MILLION:.3f}" if cost else "",
         "MAdds M": f"{cost['madds'] / MILLION:.1f}" if cost else "",
         "note": "; ".join(filter(None, [one.row.note, theirs])),
-    }
-
-
-def _cost(backbone: str, *, image_size: int, classes: int) -> dict[str, int]:
-    from backbones.cost import cost
-
-    counted = cost(backbone, classes=classes, image_size=image_size)
-    return {
-        "params": counted.params,
-        "madds": counted.madds,
-        "madds_assembly": counted.madds_assembly,
     }

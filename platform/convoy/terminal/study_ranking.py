@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from rich.text import Text
 
 from convoy.leaderboard import study_exports
@@ -14,11 +16,15 @@ def draw(board: Board) -> None:
     tables.put(Text(study_exports.headline(board), style="bold"))
     lines = [study_exports.cells(line, board) for line in board.lines]
     shown = study_exports.shown_headings(board)
-    figures = [name for name in shown if name not in study_exports.LEFT]
+    figures = [name for name in shown if name not in study_exports.left(board)]
+    best = {"Backbone", board.measure.heading}
     tables.put(
         tables.grid(
             shown,
-            [[Text(cells[name], style=_style(cells, name)) for name in shown] for cells in lines],
+            [
+                [Text(cells[name], style=_style(cells, name, best)) for name in shown]
+                for cells in lines
+            ],
             right=figures,
         )
     )
@@ -27,7 +33,7 @@ def draw(board: Board) -> None:
     tables.put("")
 
 
-def _style(cells: dict[str, str], name: str) -> str:
+def _style(cells: Mapping[str, str], name: str, best: Collection[str]) -> str:
     if name == "State":
         return "" if cells[name].startswith(MEASURED) else "yellow"
-    return "bold" if cells["Rank"] == "1" and name in {"Backbone", "Top-1 (%)"} else ""
+    return "bold" if cells["Rank"] == "1" and name in best else ""
