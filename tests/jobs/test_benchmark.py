@@ -12,6 +12,7 @@ from torch import nn
 from backbones.fusion import fuse
 from jobs.benchmark import BenchmarkSpec
 from jobs.benchmark import run as benchmark
+from jobs.benchmark import subject
 from jobs.benchmark.memory import PeakMemory
 from jobs.benchmark.timing import (
     Forward,
@@ -131,7 +132,7 @@ def test_the_fused_engine_runs_both_networks_without_norms(
         seen.append(fuse(network, **how))
         return seen[-1]
 
-    monkeypatch.setattr(benchmark, "fuse", noted)
+    monkeypatch.setattr(subject, "fuse", noted)
     result = benchmark.run(spec_of(engine="fused", backbone=backbone), FolderContext(tmp_path))
     (row,) = result.rows
     assert row["protocol"] == "cpu fp32 nchw fused b1 32px 1 thread"
@@ -144,7 +145,7 @@ def test_the_fused_engine_runs_both_networks_without_norms(
 def test_running_out_of_memory_is_a_row_that_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(benchmark, "_inputs", lambda *_: [torch.empty(2**60)])
+    monkeypatch.setattr(subject, "normal_images", lambda *_, **__: [torch.empty(2**60)])
     result = benchmark.run(spec_of(backbone=TINY), FolderContext(tmp_path))
     (row,) = result.rows
     assert row["p50_ms"] is None
