@@ -10,9 +10,8 @@ import torch
 from torch import nn
 
 from backbones.fusion import fuse
-from jobs.benchmark import BenchmarkSpec
+from jobs.benchmark import BenchmarkSpec, subject
 from jobs.benchmark import run as benchmark
-from jobs.benchmark import subject
 from jobs.benchmark.memory import PeakMemory
 from jobs.benchmark.timing import (
     Forward,
