@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from convoy.leaderboard.measures import task_of
 from convoy.listing import progress_text
 from convoy.records import Run
 from convoy.states import RunState
@@ -66,12 +67,17 @@ def _scores(run: Run) -> dict[str, str]:
     """Return the figures that everyone looks for, the latest ones while a run goes on."""
     if run.result is not None:
         scores = {**run.result.get("scores", {}), **run.result.get("facts", {})}
-        names = ["top1_pct", "val_loss", "p50_ms", "ratio", "params", "madds"]
+        names = [*_main_scores(run), "val_loss", "p50_ms", "ratio", "params", "madds"]
     else:
         scores = dict(run.last)
-        names = ["val_top1_pct", "train_loss", "images_per_s"]
+        names = [*(f"val_{name}" for name in _main_scores(run)), "train_loss", "images_per_s"]
     return {
         formats.label(name): formats.value(name, scores[name])
         for name in names
         if isinstance(scores.get(name), int | float)
     }
+
+
+def _main_scores(run: Run) -> list[str]:
+    """Return what runs of a kind are first asked for."""
+    return [one.score for one in task_of(run.kind).measures if one.shown == "everywhere"]

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from convoy.errors import ConvoyError
+from convoy.leaderboard.measures import DETECT
 from convoy.records import Json, Run
 
+_TITLE_OF = {one.score: one.title for one in DETECT.measures}
 TITLES: Mapping[str, str] = {
-    "mask_ap_pct": "Mask AP",
-    "mask_ap50_pct": "Mask AP50",
-    "box_ap_pct": "Box AP",
-    "box_ap50_pct": "Box AP50",
+    score: _TITLE_OF[score]
+    for score in ("mask_ap_pct", "mask_ap50_pct", "box_ap_pct", "box_ap50_pct")
 }
 """What a row of a detection run's result says of a category, in percent."""
 

@@ -173,6 +173,14 @@ def test_a_run_that_goes_on_says_when_there_will_be_pictures(pages: Pages, found
     assert any("appear with the result" in caption.value for caption in app.caption)
 
 
+def test_the_head_of_the_page_says_how_good_the_detector_is(pages: Pages, found: Detected) -> None:
+    app = pages.open("run", run=str(found.masks))
+    values = [metric.value for metric in app.metric]
+    table = next(part.value for part in app.dataframe if "Score" in part.value)
+    precision = table[table["Score"].str.lower() == "mask ap"]["Value"].iloc[0]
+    assert precision in values
+
+
 def test_a_result_of_categories_is_no_table_of_latencies(pages: Pages, found: Detected) -> None:
     app = pages.open("run", run=str(found.masks))
     assert not any("p50_ms" in table.value for table in app.dataframe)
