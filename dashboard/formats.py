@@ -6,20 +6,16 @@ import re
 from datetime import datetime
 
 from convoy.durations import span_text
+from convoy.leaderboard.measures import TASKS
 
 _MARKED = re.compile(r"[*_$~\[\]<>#|:{}]")
 
 TIMES = "\u00d7"
 
 _LABELS = {
-    "top1_pct": "Top-1",
-    "top5_pct": "Top-5",
-    "best_top1_pct": "Best top-1",
     "best_epoch": "Best epoch",
     "train_loss": "Training loss",
     "val_loss": "Validation loss",
-    "val_top1_pct": "Validation top-1",
-    "val_top5_pct": "Validation top-5",
     "seconds_total": "Time in all",
     "seconds_in_steps": "Time in steps",
     "lr": "Learning rate",
@@ -29,6 +25,9 @@ _LABELS = {
     "params": "Parameters",
     "madds": "Multiply-adds",
     "madds_assembly": "Of them weight assembly",
+    "backbone_params": "Parameters of the backbone",
+    "backbone_madds": "Multiply-adds of the backbone",
+    "cost_size": "Multiply-adds are for",
     "dataset": "Data set",
     "dataset_fingerprint": "Data set fingerprint",
     "initial": "Initial weights",
@@ -40,10 +39,18 @@ _LABELS = {
     "holdout_pct": "Share held out",
     "seconds_loading": "Time loading",
 }
+_MEASURES = {one.score: one for task in TASKS.values() for one in task.measures}
+_OF_MEASURES = (("val_", "Validation"), ("best_", "Best"))
+"""What a score's name may begin with, and what is said instead."""
 
 
 def label(name: str) -> str:
     """Return the title of a score, fact or series, its unit left out."""
+    if name in _MEASURES:
+        return _MEASURES[name].title
+    for prefix, word in _OF_MEASURES:
+        if measure := _MEASURES.get(name.removeprefix(prefix)):
+            return f"{word} {measure.word}"
     bare = name
     for suffix in ("_pct", "_ms", "_mib", "_s"):
         bare = bare.removesuffix(suffix)
@@ -62,7 +69,7 @@ def value(name: str, number: float) -> str:
         return f"{number:,.1f} MiB"
     if name.startswith("seconds") or (name.endswith("_s") and "_per_" not in name):
         return span(number)
-    if name in {"params", "madds", "madds_assembly"}:
+    if name.removeprefix("backbone_") in {"params", "madds", "madds_assembly"}:
         return millions(number)
     if name == "ratio" or name.startswith("ratio_"):
         return f"{number:.2f}{TIMES}"

@@ -21,6 +21,7 @@ from dashboard.palette import DARK_PAGE, LIGHT_PAGE, NEUTRAL, WHEEL, by_method
         ("seconds_total", 3.21, "3.2 s"),
         ("params", 11_689_512, "11.69 M"),
         ("params", 512, "512"),
+        ("backbone_params", 4_922_484, "4.92 M"),
         ("madds", 15_300_000_000, "15.30 G"),
         ("ratio", 1.316, "1.32\u00d7"),
         ("val_loss", 0.123456, "0.1235"),
@@ -34,7 +35,16 @@ def test_a_figure_is_written_with_its_unit(name: str, number: float, text: str) 
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("top1_pct", "Top-1"), ("p90_ms", "P90"), ("warmup_s", "Warmup"), ("ema", "EMA weights")],
+    [
+        ("top1_pct", "Top-1"),
+        ("p90_ms", "P90"),
+        ("warmup_s", "Warmup"),
+        ("ema", "EMA weights"),
+        ("val_top5_pct", "Validation top-5"),
+        ("mask_ap50_pct", "Mask AP50"),
+        ("best_box_ap_pct", "Best box AP"),
+        ("val_mask_ap_small_pct", "Validation mask AP small"),
+    ],
 )
 def test_a_label_leaves_the_unit_out(name: str, text: str) -> None:
     assert formats.label(name) == text
