@@ -51,6 +51,11 @@ def run(spec: BenchmarkSpec, context: JobContext) -> Result:
     return Result(scores=_scores(rows), facts=facts, rows=rows)
 
 
+def cost_of(spec: BenchmarkSpec, *, classes: int) -> Mapping[str, Json]:
+    """Return what is measured costs, under the names of facts."""
+    return _subject(spec, device=torch.device("cpu")).costs()
+
+
 def _subject(spec: BenchmarkSpec, *, device: torch.device) -> Subject:
     if spec.detector == NO_DETECTOR:
         return Network(spec, device=device)
