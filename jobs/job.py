@@ -190,6 +190,8 @@ class JobKind:
             is submitted along and nobody says. A parent has the backbone of its child.
         with_parent: Fields of a spec, changed so that it starts from the run of a number; 0 stands
             for a run that is not submitted yet.
+        benchmark_of: Fields of a `benchmark` of what a spec trains, but its backbone and classes;
+            None: nothing is trained.
     """
 
     spec: type[Spec]
@@ -201,6 +203,7 @@ class JobKind:
     parents_of: Callable[[Any], tuple[int, ...]] | None = None
     parent_kinds: tuple[str, ...] = ()
     with_parent: Callable[[Mapping[str, Any], int], Mapping[str, Any]] | None = None
+    benchmark_of: Callable[[Any], Mapping[str, Json]] | None = None
 
 
 @cache

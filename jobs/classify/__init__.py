@@ -10,7 +10,7 @@ from jobs import initial as initials
 from jobs.backbone import BackboneText, backbone_of
 from jobs.data import source
 from jobs.errors import SpecError
-from jobs.job import JobKind, Resources, Spec
+from jobs.job import JobKind, Json, Resources, Spec
 from jobs.recipes import ChosenRecipe
 
 
@@ -107,6 +107,11 @@ def precheck(spec: ClassifySpec) -> None:
     initials.precheck(spec.initial)
 
 
+def benchmark_of(spec: ClassifySpec) -> dict[str, Json]:
+    """Return the fields of a `benchmark` of what a spec trains, backbone and classes left out."""
+    return {"image_size": spec.recipe.image_size}
+
+
 KIND = JobKind(
     spec=ClassifySpec,
     summary="train a backbone on a folder of images and score it",
@@ -116,4 +121,5 @@ KIND = JobKind(
     parents_of=initials.parents_of,
     parent_kinds=("classify",),
     with_parent=initials.with_parent,
+    benchmark_of=benchmark_of,
 )

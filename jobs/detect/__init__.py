@@ -12,8 +12,18 @@ from jobs import initial as initials
 from jobs.backbone import BackboneText, backbone_of
 from jobs.data import source
 from jobs.errors import SpecError
-from jobs.job import JobKind, Resources, Spec
+from jobs.job import JobKind, Json, Resources, Spec
 from jobs.recipes import ChosenDetectionRecipe
+
+_SIZES = {
+    "feature_channels": "pyramid_channels",
+    "hidden_channels": "box_channels",
+    "mask_channels": "pyramid_channels",
+    "mask_convolutions": "mask_convs",
+    "proposals": "proposals",
+    "detections": "detections",
+}
+"""Sizes of a benchmark's detector, and the fields of a recipe that have them."""
 
 
 class DetectSpec(Spec):
@@ -107,6 +117,26 @@ def precheck(spec: DetectSpec) -> None:
         )
 
 
+def benchmark_of(spec: DetectSpec) -> dict[str, Json]:
+    """Return the fields of a `benchmark` of what a spec trains, backbone and classes left out."""
+    recipe = spec.recipe
+    usual = type(recipe).model_fields
+    sizes = {
+        part: getattr(recipe, name)
+        for part, name in _SIZES.items()
+        if getattr(recipe, name) != usual[name].default
+    }
+    height, width = recipe.counted_px
+    found: dict[str, Json] = {
+        "detector": spec.detector,
+        "image_size": height,
+        "image_width": width,
+        "sizes": sizes,
+        "output_norms": recipe.output_norms,
+    }
+    return found
+
+
 KIND = JobKind(
     spec=DetectSpec,
     summary="train a detector with a backbone on COCO's layout and score its boxes and masks",
@@ -116,4 +146,5 @@ KIND = JobKind(
     parents_of=initials.parents_of,
     parent_kinds=("classify", "detect"),
     with_parent=initials.with_parent,
+    benchmark_of=benchmark_of,
 )

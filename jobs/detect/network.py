@@ -135,11 +135,9 @@ def initial_name(spec: DetectSpec, parent: Parent | None) -> str:
 def cost_of(spec: DetectSpec, *, classes: int) -> dict[str, Json]:
     """Return what the detector and its backbone cost, under the names of facts.
 
-    Counted is one image at the size of evaluation, 1.6 times as wide as high (800 x 1280 is what
-    mmdetection counts at) or as wide as it may be, with as many regions as there may be.
+    Counted is one image of `DetectionRecipe.counted_px`, with as many regions as there may be.
     """
-    height = spec.recipe.test_side
-    width = min(spec.recipe.long_side, 8 * height // 5)
+    height, width = spec.recipe.counted_px
     cost = detector_cost(
         spec.detector,
         backbone=spec.backbone,

@@ -224,14 +224,14 @@ def _keyed_child(run: Following, parent_id: int) -> NewRun:
 
 
 def _measurements(study: Study, variant: Variant, *, wishes: submission.Wishes) -> list[NewRun]:
-    """Make a measurement of each backbone, at the size of its training."""
+    """Make a measurement of what each row trains, at the size of its training."""
     spec = spec_of(study, variant.values)
+    benchmark_of = job.get(study.kind).benchmark_of
+    if benchmark_of is None:
+        raise SubmissionError(f"rows of study {study.name} train nothing; leave --latency away")
     return submission.prepare(
         MEASUREMENT,
-        {
-            "image_size": submission.image_size_of(spec),
-            "classes": submission.classes_of(spec),
-        },
+        {**benchmark_of(spec), "classes": submission.classes_of(spec)},
         # in the line behind the training, since each takes the machine for itself
         wishes=replace(wishes, priority=wishes.priority - 1, workers=None, cpus=None),
         backbones=list(study.by_backbone),
