@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,8 @@ from jobs.detect import DetectSpec
 from jobs.job import JobContext
 from jobs.recipes import DetectionRecipe
 from jobs.training.share import share_of
+
+logger = logging.getLogger(__name__)
 
 _FEW = 2000
 """Sets of up to so many images are loaded in the training process itself when nobody says."""
@@ -79,7 +82,7 @@ def check_data(spec: DetectSpec, context: JobContext) -> Checked:
     Raises:
         DatasetError: The layout is wrong, or something is broken and `skip_bad` is not set.
     """
-    return check_scenes(
+    checked = check_scenes(
         source.locate(spec.data, context.cache),
         skip_bad=spec.skip_bad,
         cache=context.cache,
@@ -88,6 +91,10 @@ def check_data(spec: DetectSpec, context: JobContext) -> Checked:
         status=context.status,
         masks=_has_masks(spec),
     )
+    if context.rank == 0:
+        for line in checked.report.lines():
+            logger.info("data: %s", line)
+    return checked
 
 
 def load_data(spec: DetectSpec, context: JobContext) -> Data:

@@ -15,6 +15,7 @@ from convoy.cli import (
     attention,
     cancel,
     dashboard,
+    data,
     db,
     demo,
     describe,
@@ -115,6 +116,7 @@ for panel, commands in {
     ),
     RESULTS: (
         leaderboard.leaderboard,
+        data.data,
         studies.studies,
         recipes.recipes,
         describe.describe,
