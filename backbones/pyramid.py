@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import torch
+from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
 from backbones.build import build, end_schedules
-from backbones.pyramid_layout import Layout, cut, find_layout
+from backbones.pyramid_layout import Layout, cut
+from backbones.pyramid_search import find_layout
 from backbones.resolve import Resolved, resolve
+from backbones.token_levels import TokenScales, take_any_size
 
 LEVELS = 4
 """Maps that a pyramid has at most: strides 4 to 32 of most networks."""
@@ -32,6 +35,7 @@ class Pyramid(nn.Module):
     Attributes:
         network: The network inside.
         norms: Of the maps; empty without `output_norms`.
+        scales: What makes maps of the tokens of a transformer; None for any other network.
         layout: Where its maps are.
         channels: Of each map, finest first.
         strides: Pixels of the image for one of each map, finest first.
@@ -47,8 +51,10 @@ class Pyramid(nn.Module):
         self.norms = nn.ModuleList(
             LayerNorm2d(channels) for channels in (self.channels if output_norms else ())
         )
-        self._keepers = [_Keeper(is_channels_last=tap.is_channels_last) for tap in layout.taps]
-        for tap, keeper in zip(layout.taps, self._keepers, strict=True):
+        self.scales = TokenScales(network, layout) if layout.patch else None
+        watched = layout.taps[-1:] if layout.patch else layout.taps
+        self._keepers = [_Keeper(is_channels_last=tap.is_channels_last) for tap in watched]
+        for tap, keeper in zip(watched, self._keepers, strict=True):
             network.get_submodule(tap.path).register_forward_hook(keeper)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -63,6 +69,8 @@ class Pyramid(nn.Module):
         """
         self.network(x)
         maps = [keeper.take() for keeper in self._keepers]
+        if self.scales is not None:
+            maps = self.scales(*maps, height=x.shape[2], width=x.shape[3])
         if self.norms:
             maps = [norm(one) for norm, one in zip(self.norms, maps, strict=True)]
         return tuple(maps)
@@ -76,17 +84,6 @@ class Pyramid(nn.Module):
         for part in self.layout.parts[:parts]:
             for path in part:
                 yield self.network.get_submodule(path)
-
-
-class LayerNorm2d(nn.LayerNorm):
-    """LayerNorm over the channels of a map."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=1e-6)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to its like."""
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class _Keeper:
@@ -156,5 +153,9 @@ def make_pyramid(
     if prepare is not None:
         prepare(network)
     end_schedules(network)
-    with torch.device(device):
-        return Pyramid(network, layout, output_norms=output_norms)
+    take_any_size(network)
+    is_meta = torch.device(device).type == "meta"
+    with torch.random.fork_rng(devices=[]), torch.device("meta" if is_meta else "cpu"):
+        torch.manual_seed(seed)
+        pyramid = Pyramid(network, layout, output_norms=output_norms)
+    return pyramid if is_meta else pyramid.to(device)

@@ -24,10 +24,11 @@ class ConvoyBackbone(nn.Module):
     Args:
         backbone: Such as ``resnet50/kernel_warehouse(budget=4)``.
         frozen_stages: How much does not learn: 0 nothing, 1 the stem and all up to the first map
-            (what mmdet calls 1 for a ResNet), and so on. Every parameter that is *used* there is
-            frozen, also one that later layers share: a warehouse of KernelWarehouse whose cells
-            reach into a frozen stage is frozen as a whole, since a frozen layer would change
-            with it otherwise. Norms and stochastic depth there are in evaluation mode.
+            (what mmdet calls 1 for a ResNet; a quarter of the blocks of a transformer, with its
+            positions), and so on. Every parameter that is *used* there is frozen, also one that
+            later layers share: a warehouse of KernelWarehouse whose cells reach into a frozen
+            stage is frozen as a whole, since a frozen layer would change with it otherwise.
+            Norms and stochastic depth there are in evaluation mode.
         norm_eval: Whether all batch norms keep their statistics in training.
         **network: How the network is made (see `backbones.pyramid.make_pyramid`).
 
@@ -59,6 +60,9 @@ class ConvoyBackbone(nn.Module):
         self.frozen_stages, self.norm_eval = frozen_stages, norm_eval
         for module in self._frozen():
             module.requires_grad_(False)
+        if frozen_stages:
+            for parameter in self.pyramid.network.parameters(recurse=False):
+                parameter.requires_grad_(False)
         self.train()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

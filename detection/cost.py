@@ -42,6 +42,7 @@ def detector_cost(
     classes: int,
     height: int = 800,
     width: int = 1280,
+    image_size: int = 224,
     output_norms: bool = False,
     sizes: Sizes = Sizes(),  # noqa: B008 - frozen
 ) -> DetectorCost:
@@ -53,6 +54,7 @@ def detector_cost(
         classes: Categories.
         height: Of the image in pixels.
         width: The same.
+        image_size: Side of the images for which the backbone is built (see `make_detector`).
         output_norms: Whether the backbone's maps pass a LayerNorm each.
         sizes: How large the parts are; proposals and detections are taken at their maximum.
 
@@ -64,6 +66,7 @@ def detector_cost(
         name,
         backbone=backbone,
         classes=classes,
+        image_size=image_size,
         device="meta",
         output_norms=output_norms,
         sizes=sizes,

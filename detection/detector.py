@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from backbones.pyramid import LEVELS
-from backbones.pyramid_layout import find_layout
+from backbones.pyramid_search import find_layout
 from backbones.resolve import resolve
 from detection.backbone import ConvoyBackbone, Prepare
 from detection.settings import DetectorName, Sizes, model_settings

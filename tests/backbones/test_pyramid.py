@@ -32,6 +32,7 @@ MAPS = {
     "vgg16_bn": ((256, 512, 512, 512), (4, 8, 16, 32)),
     "shufflenet_v2_x1_0": ((24, 116, 232, 1024), (4, 8, 16, 32)),
     "mambaout_femto": ((48, 96, 192, 288), (4, 8, 16, 32)),
+    "deit_tiny_patch16_224": ((48, 96, 192, 192), (4, 8, 16, 32)),
     "resnet20_cifar": ((16, 32, 64), (1, 2, 4)),
     "vgg16_cifar": ((256, 512, 512, 512), (4, 8, 16, 32)),
 }
@@ -98,6 +99,26 @@ def test_maps_are_those_that_timm_takes_from_the_network(network: str) -> None:
     for one in finer:
         assert relative_error(one, wanted[one.shape[-2:]]) < 1e-5
     assert relative_error(coarsest, last) < 1e-5
+
+
+def test_the_map_of_a_transformers_patches_is_its_last_tokens_as_timm_has_them() -> None:
+    pyramid = small("deit_tiny_patch16_224/conv", seed=5)
+    theirs: Any = timm.create_model("deit_tiny_patch16_224", dynamic_img_size=True).eval()
+    theirs.load_state_dict(build("deit_tiny_patch16_224/conv", seed=5).state_dict())
+    with torch.no_grad():
+        *_, wanted = theirs.forward_intermediates(images(), norm=True, intermediates_only=True)
+        quarter, half, whole, double = pyramid(images())
+    assert relative_error(whole, wanted) < 1e-5
+    assert torch.equal(double, nn.functional.max_pool2d(whole, 2))
+    assert quarter.std() > 0
+    assert half.std() > 0
+    blocks = [f"blocks.{index}" for index in range(12)]
+    assert [list(part)[-3:] for part in pyramid.layout.parts[:3]] == [
+        blocks[0:3],
+        blocks[3:6],
+        blocks[6:9],
+    ]
+    assert pyramid.layout.parts[3] == (*blocks[9:], "norm")
 
 
 def test_names_are_those_of_the_classification_network_under_one_prefix() -> None:
@@ -197,8 +218,8 @@ def test_the_coarsest_maps_are_taken_when_there_are_more() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("levit_128s/conv", "only images of the size .*detection needs"),
         ("convmixer_768_32/conv", "maps of several strides .found: 8.*choose .*resnet50"),
-        ("swin_tiny_patch4_window7_224/conv", "only images of the size .*detection needs"),
         ("mvitv2_tiny/conv", "parameters that serve none of its maps"),
     ],
 )

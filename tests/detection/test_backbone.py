@@ -81,6 +81,17 @@ def test_as_many_parameters_are_frozen_as_mmdet_freezes_of_its_resnet() -> None:
     assert counts == [225_344, 225_344]
 
 
+def test_a_quarter_of_a_transformer_can_be_frozen_with_its_positions() -> None:
+    backbone = made("deit_tiny_patch16_224/conv", frozen_stages=1, device="meta")
+    network = backbone.pyramid.network
+    frozen = {
+        name.partition(".")[0] if not name.startswith("blocks.") else name[:8]
+        for name, one in network.named_parameters()
+        if not one.requires_grad
+    }
+    assert frozen == {"cls_token", "pos_embed", "patch_embed", "blocks.0", "blocks.1", "blocks.2"}
+
+
 def test_nothing_is_frozen_by_default() -> None:
     backbone = made("resnet18/conv", device="meta")
     assert all(one.requires_grad for one in backbone.parameters())
