@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 import plotly.graph_objects as go
 
+from convoy.leaderboard.measures import DETECT
 from convoy.records import Attempt, Point
 from dashboard import formats, palette
 
@@ -15,7 +17,8 @@ MOST_POINTS = 2000
 """Points drawn of a series; a plot is about that many pixels wide."""
 
 _SMOOTH_FROM = 40
-_PRECISION = "_ap"
+_SAID_ABOVE = re.compile("^(Validation (mask|box) |Loss )")
+"""What the title of a plot says already."""
 _HEIGHT_PX = 290
 
 
@@ -36,17 +39,23 @@ def panels(names: Sequence[str]) -> list[Panel]:
     """Sort series into plots: loss, scores, learning rate, then every other one by itself."""
     losses = tuple(name for name in names if name.endswith("loss") or name.startswith("loss_"))
     percents = tuple(name for name in names if name.endswith("_pct"))
-    precisions = tuple(name for name in percents if _PRECISION in name)
-    accuracies = tuple(name for name in percents if name not in precisions)
-    found = [
-        Panel("Loss", losses),
-        Panel("Accuracy (%)", accuracies),
-        Panel("Average precision (%)", precisions),
-    ]
+    precisions = _precisions(names)
+    drawn = {name for panel in precisions for name in panel.names}
+    accuracies = tuple(name for name in percents if name not in drawn)
+    found = [Panel("Loss", losses), Panel("Accuracy (%)", accuracies), *precisions]
     rest = [name for name in names if name not in {*losses, *percents}]
     rest.sort(key=lambda name: (name != "lr", name))
     found += [Panel(formats.label(name), (name,)) for name in rest]
     return [panel for panel in found if panel.names]
+
+
+def _precisions(names: Sequence[str]) -> list[Panel]:
+    """Give the average precision of masks and that of boxes a plot each."""
+    found = []
+    for what in ("mask", "box"):
+        scores = [f"val_{one.score}" for one in DETECT.measures if one.name.startswith(what)]
+        found.append(Panel(f"{what.capitalize()} AP (%)", tuple(n for n in scores if n in names)))
+    return found
 
 
 def thin(points: Sequence[Point], *, most: int = MOST_POINTS) -> list[Point]:
@@ -99,8 +108,11 @@ def figure(
         marks: Vertical lines: (step, label).
     """
     drawing = go.Figure()
-    for name in panel.names:
-        _draw(drawing, name, points=thin(series.get(name, ())))
+    # boxes as masks, so that both plots say the same by a colour
+    twins = {name: name.replace("_box_", "_mask_") for name in panel.names}
+    colours = palette.of_series(twins.values())
+    for name, twin in twins.items():
+        _draw(drawing, name, points=thin(series.get(name, ())), colour=colours[twin])
     for step, text in marks:
         drawing.add_vline(
             x=step,
@@ -128,15 +140,15 @@ def figure(
     return drawing
 
 
-def _draw(drawing: go.Figure, name: str, *, points: Sequence[Point]) -> None:
+def _draw(drawing: go.Figure, name: str, *, points: Sequence[Point], colour: str) -> None:
     steps = [point.step for point in points]
     values = [point.value for point in points]
-    colour = palette.of_series(name)
+    title = _SAID_ABOVE.sub("", formats.label(name))
     noisy = len(points) >= _SMOOTH_FROM and name.startswith(("train_", "loss_"))
     drawing.add_scatter(
         x=steps,
         y=values,
-        name=formats.label(name),
+        name=title,
         mode="lines" if len(points) > _SMOOTH_FROM else "lines+markers",
         line={"color": colour, "width": 1 if noisy else 2},
         marker={"size": 5},
@@ -148,7 +160,7 @@ def _draw(drawing: go.Figure, name: str, *, points: Sequence[Point]) -> None:
         drawing.add_scatter(
             x=steps,
             y=smooth(values),
-            name=formats.label(name),
+            name=title,
             mode="lines",
             line={"color": colour, "width": 2},
             hoverinfo="skip",

@@ -73,18 +73,21 @@ def by_method(methods: Iterable[str]) -> dict[str, str]:
     Returns:
         Method to ``#rrggbb``; all differ as long as there are no more methods than colours.
     """
-    colours: dict[str, str] = {}
-    for method in sorted(set(methods)):
-        if method == "conv":
-            colours[method] = NEUTRAL
-            continue
-        start = crc32(method.encode()) % len(WHEEL)
-        turned = WHEEL[start:] + WHEEL[:start]
-        taken = set(colours.values())
-        colours[method] = next((colour for colour in turned if colour not in taken), turned[0])
+    return _dealt(methods, fixed={"conv": NEUTRAL})
+
+
+def of_series(names: Iterable[str]) -> dict[str, str]:
+    """Give each curve of a plot its colour, as `by_method` does."""
+    return _dealt(names, fixed=_SERIES)
+
+
+def _dealt(names: Iterable[str], *, fixed: Mapping[str, str]) -> dict[str, str]:
+    wanted = sorted(set(names))
+    colours = {name: fixed[name] for name in wanted if name in fixed}
+    for name in wanted:
+        if name not in colours:
+            start = crc32(name.encode()) % len(WHEEL)
+            turned = WHEEL[start:] + WHEEL[:start]
+            taken = set(colours.values())
+            colours[name] = next((colour for colour in turned if colour not in taken), turned[0])
     return colours
-
-
-def of_series(name: str) -> str:
-    """Return the colour of a curve."""
-    return _SERIES.get(name, WHEEL[crc32(name.encode()) % len(WHEEL)])

@@ -43,6 +43,40 @@ def attempt(number: int, *, resumed: int | None) -> Attempt:
     )
 
 
+def test_the_precision_of_masks_and_that_of_boxes_have_a_plot_each() -> None:
+    names = ["val_box_ap_pct", "val_box_ap50_pct", "val_mask_ap_small_pct", "val_mask_ap_pct"]
+    mask, box = curves.panels(names)
+    assert (mask.title, mask.names) == (
+        "Mask AP (%)",
+        ("val_mask_ap_pct", "val_mask_ap_small_pct"),
+    )
+    assert (box.title, box.names) == ("Box AP (%)", ("val_box_ap_pct", "val_box_ap50_pct"))
+
+
+def test_masks_and_boxes_have_the_same_colours() -> None:
+    parts = ("", "50", "75", "_small", "_medium", "_large")
+    names = [f"val_{what}_ap{part}_pct" for what in ("mask", "box") for part in parts]
+    series = {name: points([1.0, 2.0]) for name in names}
+    mask, box = (
+        {curve.name: curve.line.color for curve in curves.figure(panel, series, marks=[]).data}
+        for panel in curves.panels(names)
+    )
+    assert mask == box
+    assert len(set(mask.values())) == len(parts)
+
+
+def test_curves_of_a_plot_have_colours_of_their_own_and_short_names() -> None:
+    parts = ("cls", "bbox", "mask", "rpn_cls", "rpn_bbox")
+    names = ["train_loss", *(f"loss_{part}" for part in parts)]
+    (loss,) = curves.panels(names)
+    drawn = curves.figure(loss, {name: points([1.0, 2.0]) for name in names}, marks=[]).data
+    assert len({curve.line.color for curve in drawn}) == len(names)
+    assert [curve.name for curve in drawn] == [
+        "Training loss",
+        *("cls", "bbox", "mask", "rpn cls", "rpn bbox"),
+    ]
+
+
 def test_series_of_one_unit_share_a_plot() -> None:
     names = ["lr", "val_top1_pct", "train_loss", "images_per_s", "val_loss", "val_top5_pct"]
     shown = [(panel.title, panel.names) for panel in curves.panels(names)]

@@ -82,8 +82,9 @@ def test_more_methods_than_colours_still_have_one_each() -> None:
 
 
 def test_a_series_has_the_same_colour_every_time() -> None:
-    assert palette.of_series("val_loss") != palette.of_series("train_loss")
-    assert palette.of_series("anything") == palette.of_series("anything")
+    alone, beside = palette.of_series(["anything"]), palette.of_series(["anything", "val_loss"])
+    assert alone["anything"] == beside["anything"]
+    assert len(set(palette.of_series(["train_loss", "val_loss", "lr", "other"]).values())) == 4
 
 
 @pytest.mark.parametrize(
