@@ -9,8 +9,10 @@ import streamlit as st
 from streamlit.elements.lib.column_types import ColumnConfig
 
 from convoy.categories import TITLES, Comparison, Line, compare
+from convoy.errors import ConvoyError
 from convoy.records import Run
 from dashboard import palette
+from dashboard.formats import literal
 from dashboard.rows import Columns
 
 _ROW_PX, _HEAD_PX, _TABLE_PX = 35, 36, 600
@@ -24,11 +26,15 @@ def draw(run: Run, other: Run | None) -> None:
     """Draw the table and the dots.
 
     Args:
-        run: One with scores by category.
-        other: One that was scored on the same images, or None.
+        run: One with a result.
+        other: Another one of its kind, or None.
     """
-    compared = compare(run, other)
     st.subheader("Categories", anchor=False)
+    try:
+        compared = compare(run, other)
+    except ConvoyError as error:
+        st.caption(literal(str(error)))
+        return
     if text := compared.summary():
         st.caption(text)
     left, right = st.columns([3, 2], gap="medium")

@@ -57,6 +57,7 @@ def detect(
     backbone: str = "resnet50/conv",
     seed: int = 0,
     masks: bool = True,
+    rows: bool = True,
     fingerprint: str = "c0c0",
 ) -> int:
     """End a run well that found the objects of a split more or less; return its number."""
@@ -75,6 +76,8 @@ def detect(
     entries = results(found, category_ids=split.category_ids)
     scores = evaluate(split.annotations, entries, masks=masks)
     result = _result(scores, masks=masks, fingerprint=fingerprint)
+    if not rows:
+        result["rows"] = []
     store.end(run.id, attempt.number, outcome=Outcome.SUCCEEDED, result=result)
     return run.id
 

@@ -167,6 +167,18 @@ def test_pictures_that_are_gone_are_named_and_the_categories_stay(
     assert "Categories" in titles(app)
 
 
+def test_a_run_without_scores_by_category_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgetful: None
+) -> None:
+    settings, store = load({"CONVOY_HOME": str(tmp_path)}), store_of(tmp_path)
+    split = detected.made_split(tmp_path)
+    run = detected.detect(store, settings, filling.lead(store), split=split, rows=False)
+    store.close()
+    app = Pages(tmp_path, monkeypatch).open("run", run=str(run))
+    assert not app.exception
+    assert any("has no scores by category" in caption.value for caption in app.caption)
+
+
 def test_a_run_that_goes_on_says_when_there_will_be_pictures(pages: Pages, found: Detected) -> None:
     app = pages.open("run", run=str(found.running))
     assert not app.exception
