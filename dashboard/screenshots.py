@@ -128,8 +128,13 @@ def detections_picture(page: Page, file: Path) -> None:
         page.get_by_test_id("stImage").nth(2).wait_for()
         settle(page)
     picture(page, file)
-    last = page.get_by_test_id("stPlotlyChart").last
-    _save_section(page, file, heading="Predictions", last=last)
+    parts = [page.get_by_test_id(name).last for name in ("stPlotlyChart", "stDataFrame")]
+    _save_section(page, file, heading="Predictions", last=max(parts, key=_bottom))
+
+
+def _bottom(part: Locator) -> float:
+    box = part.bounding_box()
+    return box["y"] + box["height"] if box else 0.0
 
 
 def _charts(page: Page) -> Locator:
