@@ -62,7 +62,7 @@ class Pyramid(nn.Module):
 
         Args:
             x: (N, 3, H, W); sides that the coarsest stride divides give maps of exactly
-                H / stride and W / stride.
+                H / stride and W / stride, where convolutions pad (Inception's lose a border).
 
         Returns:
             (N, channels, H / stride, W / stride) for each level, finest first.
