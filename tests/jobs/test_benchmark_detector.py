@@ -16,7 +16,7 @@ from jobs.benchmark import run as benchmark
 from jobs.benchmark.detector import BACKBONE, Detector
 from jobs.benchmark.subject import WHOLE
 from jobs.errors import SpecError
-from jobs.job import Result, read_spec
+from jobs.job import Result, kinds, load_cost, read_spec
 from tests.jobs.context import FolderContext
 
 SMALL = {
@@ -222,3 +222,23 @@ def test_running_out_of_memory_is_told_in_both_rows(
         assert row["p50_ms"] is None
         assert "out of memory: this backbone does not fit at batch 1" in row["notes"]
     assert result.scores == {}
+
+
+def test_a_detection_run_says_how_its_detector_is_measured() -> None:
+    recipe = {"base": "coco_1x", "output_norms": True, "proposals": 600}
+    trained = read_spec("detect", {"backbone": "resnet50", "recipe": recipe})
+    fields = kinds()["detect"].benchmark_of
+    assert fields is not None
+    measured = read_spec("benchmark", {**fields(trained), "backbone": "resnet50", "classes": 80})
+    assert isinstance(measured, BenchmarkSpec)
+    assert (measured.detector, measured.height_width) == ("mask_rcnn", (800, 1280))
+    assert (measured.output_norms, measured.sizes.changed) == (True, {"proposals": 600})
+
+
+def test_what_is_measured_is_counted_before_it_is_measured(result: Result) -> None:
+    count = load_cost("benchmark")
+    assert count is not None
+    counted = count(spec_of(), classes=3)
+    assert counted == {name: result.facts[name] for name in counted}
+    plain = BenchmarkSpec(backbone="resnet18/conv")
+    assert count(plain, classes=1000)["params"] == 11_689_512
