@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from backbones.pyramid import Pyramid
+
+Decays = Literal["all", "not_norms", "matrices"]
+"""What decays: everything, as in mmdet; all but norms; or neither norms nor biases nor any other
+vector, as mmdet has it with decay by layers."""
 
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm)
 
@@ -31,7 +35,7 @@ def parameter_groups(
     detector: nn.Module,
     *,
     weight_decay: float,
-    decay_norms: bool = True,
+    decays: Decays = "all",
     layer_decay: float = 1.0,
     layers: int = 6,
 ) -> list[Group]:
@@ -50,14 +54,14 @@ def parameter_groups(
     Args:
         detector: As `make_detector` returns it.
         weight_decay: Of what decays, which is everything in mmdet.
-        decay_norms: Whether weights and biases of norms decay, too.
+        decays: Which parameters decay.
         layer_decay: Rate of a layer over that of the next, in (0, 1].
         layers: Layers of blocks.
 
     Returns:
         Groups of the parameters that require gradients, each parameter in one.
     """
-    exempt = set() if decay_norms else _of_norms(detector)
+    exempt = _exempt(detector, decays)
     layer_of = _layers(detector, layers) if layer_decay < 1 else {}
     groups: dict[tuple[int, bool], list[nn.Parameter]] = defaultdict(list)
     for parameter in detector.parameters():
@@ -74,7 +78,15 @@ def parameter_groups(
     ]
 
 
-def _of_norms(detector: nn.Module) -> set[int]:
+def _exempt(detector: nn.Module, decays: Decays) -> set[int]:
+    if decays == "all":
+        return set()
+    if decays == "matrices":
+        return {
+            id(parameter)
+            for name, parameter in detector.named_parameters()
+            if parameter.ndim <= 1 or name.endswith(".bias")
+        }
     return {
         id(parameter)
         for module in detector.modules()

@@ -132,7 +132,7 @@ def initial_name(spec: DetectSpec, parent: Parent | None) -> str:
         return f"file#{hashlib.file_digest(opened, 'sha256').hexdigest()[:16]}"
 
 
-def cost_of(spec: DetectSpec, *, classes: int) -> dict[str, Json]:
+def cost_of(spec: DetectSpec, *, classes: int, parent: Parent | None = None) -> dict[str, Json]:
     """Return what the detector and its backbone cost, under the names of facts.
 
     Counted is one image of `DetectionRecipe.counted_px`, with as many regions as there may be.
@@ -142,6 +142,7 @@ def cost_of(spec: DetectSpec, *, classes: int) -> dict[str, Json]:
         spec.detector,
         backbone=spec.backbone,
         classes=classes,
+        image_size=_image_size(parent),
         height=height,
         width=width,
         output_norms=spec.recipe.output_norms,

@@ -96,7 +96,7 @@ def _make_trained(
     groups = parameter_groups(
         detector,
         weight_decay=recipe.weight_decay,
-        decay_norms=recipe.decay_norms,
+        decays=recipe.decays,
         layer_decay=recipe.layer_decay,
         layers=recipe.layers,
     )
@@ -221,7 +221,7 @@ def _facts(
         "image_size": f"{recipe.test_side}x{recipe.long_side}",
         "ema": False,
         "precision": recipe.precision,
-        **cost_of(spec, classes=len(checked.categories)),
+        **cost_of(spec, classes=len(checked.categories), parent=parent),
         "classes": len(checked.categories),
         "train_images": len(data.names),
         "val_images": checked.val.count,

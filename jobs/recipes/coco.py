@@ -81,4 +81,4 @@ def _values(name: str, length: str, optimiser: OptimiserName = "sgd") -> dict[st
     }
     if found.betas is None:
         return {**values, "momentum": found.momentum}
-    return {**values, "betas": found.betas, "decay_norms": False}
+    return {**values, "betas": found.betas, "decays": "not_norms"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 from pydantic import Field
 
@@ -27,8 +28,10 @@ class DetectionRecipe(TrainingRecipe):
     warmup_ratio: float = Field(
         default=0.001, ge=0, le=1, description="Share of `lr` from which it rises."
     )
-    decay_norms: bool = Field(
-        default=True, description="Whether weights and biases of norms decay, too."
+    decays: Literal["all", "not_norms", "matrices"] = Field(
+        default="all",
+        description="Which parameters decay: all; all but those of norms; or neither norms nor "
+        "biases nor other vectors.",
     )
     layer_decay: float = Field(
         default=1.0,

@@ -45,7 +45,7 @@ def digit_scenes_quick() -> DetectionRecipe:
         lr=1e-3,
         lr_batch=4,
         weight_decay=0.05,
-        decay_norms=False,
+        decays="not_norms",
         clip_grad=10.0,
         warmup_steps=50,
         warmup_ratio=0.1,

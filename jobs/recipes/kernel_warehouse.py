@@ -152,6 +152,7 @@ def kw_detection_1x_convnext() -> DetectionRecipe:
         step_epochs=(9, 11),
         drop_path=0.4,
         layer_decay=0.95,
+        decays="matrices",
         frozen_stages=0,
         norm_eval=False,
         output_norms=True,

@@ -11,7 +11,7 @@ from torch import nn
 
 from backbones.network_names import convnext_original
 from detection.detector import make_detector
-from detection.groups import Group, parameter_groups
+from detection.groups import Decays, Group, parameter_groups
 from jobs.training.optimiser import LR_SHARE
 
 # after detection, which makes mmdet importable
@@ -40,15 +40,13 @@ def test_by_default_all_that_learns_is_one_group_that_decays() -> None:
 
 
 @pytest.mark.parametrize("backbone", ["resnet18/kernel_warehouse", "convnext_atto/conv"])
-@pytest.mark.parametrize("decay_norms", [True, False])
+@pytest.mark.parametrize("decays", ["all", "not_norms", "matrices"])
 @pytest.mark.parametrize("layer_decay", [1.0, 0.8])
 def test_each_parameter_is_in_one_group(
-    backbone: str, *, decay_norms: bool, layer_decay: float
+    backbone: str, *, decays: Decays, layer_decay: float
 ) -> None:
     network = detector(backbone)
-    groups = parameter_groups(
-        network, weight_decay=0.05, decay_norms=decay_norms, layer_decay=layer_decay
-    )
+    groups = parameter_groups(network, weight_decay=0.05, decays=decays, layer_decay=layer_decay)
     found = [id(one) for group in groups for one in group["params"]]
     assert sorted(found) == sorted(id(one) for one in network.parameters())
     torch.optim.SGD([dict(group) for group in groups], lr=0.1)
@@ -56,7 +54,7 @@ def test_each_parameter_is_in_one_group(
 
 def test_norms_and_nothing_else_can_be_kept_from_decaying() -> None:
     network = detector("resnet18/kernel_warehouse", output_norms=True)
-    groups = parameter_groups(network, weight_decay=0.05, decay_norms=False)
+    groups = parameter_groups(network, weight_decay=0.05, decays="not_norms")
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     exempt = {
         names[id(one)] for group in groups if not group["weight_decay"] for one in group["params"]
@@ -114,3 +112,16 @@ def test_layers_of_a_mobilenet_are_spread_over_its_blocks() -> None:
 
 def test_the_share_has_the_name_that_optimisers_of_runs_read() -> None:
     assert LR_SHARE in Group.__annotations__
+
+
+def test_matrices_alone_decay_where_mmdet_decays_by_layers() -> None:
+    network = detector("convnext_atto/conv")
+    decaying = {
+        id(parameter)
+        for group in parameter_groups(network, weight_decay=0.05, decays="matrices")
+        for parameter in group["params"]
+        if group["weight_decay"]
+    }
+    for name, parameter in network.named_parameters():
+        is_matrix = parameter.ndim > 1 and not name.endswith(".bias")
+        assert (id(parameter) in decaying) == is_matrix, name
