@@ -90,8 +90,8 @@ class Published(BaseModel):
     Attributes:
         backbone: Canonical text.
         dataset: Such as ``imagenet1k``, ``cifar10``, ``coco2017``.
-        task: ``classify``, or the detector in which the backbone stands; parameters and
-            multiply-adds of a detector's row are those of the whole detector.
+        task: ``classify``, or the detector (with a feature pyramid) in which the backbone stands;
+            parameters and multiply-adds of a detector's row are those of the whole detector.
         params_m: Parameters in decimal millions as printed (or converted, see `note`).
         params_exact: Parameters of the official code when it is built; our count must equal it.
         madds_m: Multiply-adds in decimal millions in *our* convention, where they are known.

@@ -164,6 +164,22 @@ def table(group: Group, protocol: Protocol | None) -> Columns:
     }
 
 
+def interval_caption(group: Group) -> str:
+    """Say what stands under ± and what ranks go by without it; empty for latency."""
+    estimates = [found for row in group.rows if (found := row.estimate(group.measure))]
+    methods = {found.method for found in estimates}
+    sources = {
+        "t": "over seeds",
+        "binomial": "from the number of validation images alone, where there is one seed",
+    }
+    known = " or ".join(text for method, text in sources.items() if method in methods)
+    parts = [f"± is half of the 95 % interval, {known}"] if known else []
+    if any(found.band and not found.method for found in estimates):
+        single = group.task.single_seed
+        parts.append(single[:1].upper() + single[1:])
+    return "".join(f"{part}. " for part in parts)
+
+
 def runs_of(row: Row) -> list[int]:
     """Return the runs behind a row's scores, and behind its latencies when it has no scores."""
     if row.accuracy:
@@ -173,7 +189,7 @@ def runs_of(row: Row) -> list[int]:
 
 def published_text(row: Row, measure: Measure | None) -> str | None:
     """Return the published score, of our data set if there is one, else with its own named."""
-    for beside in sorted(row.published, key=lambda beside: not beside.comparable):
+    for beside in row.published:  # nearest first
         if measure and (text := measure.text(measure.printed(beside.row))):
             elsewhere = "" if beside.comparable else f" on {beside.row.dataset}"
             return f"{text}{elsewhere}"

@@ -78,7 +78,7 @@ def draw(board: Board) -> None:
         st.caption("Rows measured otherwise stand in the tables that are shown without a study.")
     if any(line.state == ABSENT for line in board.lines):
         st.caption("Rows that were not submitted are queued by:")
-        st.code(f"platform submit study {board.study.name} --set data=<folder>", language="bash")
+        st.code(board.study.command(), language="bash")
 
 
 def _columns(board: Board) -> dict[str, ColumnConfig]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 from streamlit.elements.lib.column_types import ColumnConfig
 
-from convoy.leaderboard.exports import as_csv, headline, interval_note, scores_shown
+from convoy.leaderboard.exports import as_csv, headline, scores_shown
 from convoy.leaderboard.measures import task_of
 from convoy.leaderboard.rows import BENCHMARK, Group
 from convoy.states import RunState
@@ -17,6 +17,7 @@ from dashboard.clicks import clicked_row
 from dashboard.panels import evidence, study
 
 _GROUPS_SHOWN = 8
+_SHORT = 6
 _FILTERS = {
     "dataset": "Data set",
     "recipe": "Recipe",
@@ -147,8 +148,8 @@ def _table(group: Group, *, number: int, protocol: Protocol | None) -> int | Non
         key=f"board_table_{number}",
         alt=f"Leaderboard {board.short_title(group)}",
     )
-    note = f"{formats.literal(text)}. " if (text := interval_note(group)) else ""
-    st.caption(f"{note[:1].upper()}{note[1:]}Click a row to see its runs, latencies and sources.")
+    caption = formats.literal(board.interval_caption(group))
+    st.caption(f"{caption} Click a row to see its runs, latencies and sources.")
     if restless := board.unsettled(group, protocol):
         st.caption(f":orange[:material/warning:] Latency did not settle: {', '.join(restless)}.")
     return clicked_row(chosen, first="rank", rows=len(group.rows))
@@ -156,11 +157,14 @@ def _table(group: Group, *, number: int, protocol: Protocol | None) -> int | Non
 
 def _columns(group: Group) -> dict[str, ColumnConfig]:
     title = group.measure.title if group.measure else "What"
+    texts = [board.published_text(row, group.measure) or "" for row in group.rows]
     return {
         **columns.ranked(scores_shown(group)),
-        "backbone": st.column_config.TextColumn("Backbone", width=330),
+        "backbone": st.column_config.TextColumn("Backbone", width=300),
         "published": st.column_config.TextColumn(
-            "Published", width=150, help=f"{title} that a paper prints for this backbone."
+            "Published",
+            width=150 if max(map(len, texts)) > _SHORT else 80,  # " on imagenet1k" behind it
+            help=f"{title} that a paper prints for this backbone.",
         ),
     }
 

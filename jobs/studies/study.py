@@ -91,6 +91,17 @@ class Study(_Part):
         """What its images look like on disk, for people."""
         return "COCO's folder" if self.detector else "folder with train/ and val/"
 
+    def command(self, called: str = "") -> str:
+        """Return the command that submits it, what is to be filled in in angles.
+
+        Args:
+            called: How the command finds it; empty: by its name.
+        """
+        asked = [f"platform submit study {called or self.name} --set data=<folder>"]
+        if self.detector and not (self.initial or all(row.initial for row in self.rows)):
+            asked += ["parent.recipe=<recipe>", "parent.data=<ImageNet>"]
+        return " --set ".join(asked)
+
     @property
     def task(self) -> str:
         """What published rows of it are of: ``classify``, or a detector."""

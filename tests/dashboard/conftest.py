@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from convoy.settings import load
 from convoy.store import Store
 from dashboard.server import APP
+from tests.dashboard import detectors
 from tests.dashboard.filling import fill
 
 
@@ -22,7 +23,7 @@ class Filled:
 
     Attributes:
         home: Its folder.
-        runs: Number of one run of each sort, as `filling.fill` names them.
+        runs: Number of one run of each sort, as `filling.fill` and `detectors.fill` name them.
     """
 
     home: Path
@@ -39,7 +40,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Filled:
     """A store that holds runs of every sort; nothing writes to it any more."""
     home = tmp_path_factory.mktemp("filled")
     store = store_of(home)
-    runs = fill(store)
+    runs = fill(store) | detectors.fill(store)
     store.close()
     return Filled(home, runs)
 

@@ -39,7 +39,7 @@ def row(method: str, *, params: int | None = 1_000_000, p50_ms: float | None = N
         ((beside("digits", 71.0, comparable=True),), "71.00"),
         ((beside("imagenet1k", 71.0, comparable=False),), "71.00 on imagenet1k"),
         (
-            (beside("imagenet1k", 1.0, comparable=False), beside("digits", 2.0, comparable=True)),
+            (beside("digits", None, comparable=True), beside("digits", 2.0, comparable=True)),
             "2.00",
         ),
         ((beside("digits", None, comparable=True),), None),
@@ -83,3 +83,37 @@ def test_a_group_says_in_what_it_differs() -> None:
     group = Group(KEY, (row("conv"),), {"recipe_hash": ("a", "b"), "image_size": (32, 64)})
     assert board.differences(group).endswith("differs in recipe, image size (32, not 64).")
     assert board.differences(Group(KEY, (row("conv"),))) == ""
+
+
+AP = Key((("task", "detect"), ("detector", "mask_rcnn")))
+
+
+def scored(method: str, **estimates: Estimate) -> Row:
+    """A row of a detector."""
+    return Row(f"net/{method}", AP, params=10**6, accuracy=Accuracy(estimates, {0: 3}), rank=1)
+
+
+def test_columns_and_the_axis_follow_the_task() -> None:
+    two = (Estimate(38.0, 1, band=0.3), Estimate(41.0, 1, band=0.3))
+    group = Group(AP, (scored("eca", mask_ap=two[0], box_ap=two[1]),))
+    table = board.table(group, None)
+    assert (table["mask_ap"], table["box_ap"], table["seeds"]) == ([38.0], [41.0], [1])
+    (spot,) = board.spots(group, cost="Parameters", protocol=None)
+    assert (spot.score, spot.low, spot.high) == (38.0, None, None)
+    assert "Mask AP 38.0 %<br>Box AP 41.0 %" in spot.hover
+    by_box = Group(AP, group.rows, by="box_ap")
+    assert board.spots(by_box, cost="Parameters", protocol=None)[0].score == 41.0
+
+
+@pytest.mark.parametrize(
+    ("estimate", "caption"),
+    [
+        (Estimate(38.0, 1, band=0.3), "Average precision of one seed has no interval; rows"),
+        (Estimate(38.0, 3, 0.1, 37.0, 39.0, "t"), "± is half of the 95 % interval, over seeds. "),
+        (None, ""),
+    ],
+)
+def test_the_caption_says_what_ranks_go_by(estimate: Estimate | None, caption: str) -> None:
+    row = scored("eca", **({"mask_ap": estimate} if estimate else {}))
+    assert board.interval_caption(Group(AP, (row,))).startswith(caption)
+    assert bool(board.interval_caption(Group(AP, (row,)))) == bool(caption)

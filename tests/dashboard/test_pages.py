@@ -8,6 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from convoy.states import RunState
+from tests.dashboard import detectors
 from tests.dashboard.conftest import Filled, Pages
 from tests.dashboard.filling import BATCHED, DEVICE, ENTRIES, SPREAD
 
@@ -106,8 +107,35 @@ def test_latency_alone_has_a_table_for_each_protocol(pages: Pages) -> None:
     app = pages.open()
     app.selectbox("board_task").select("benchmark").run()
     assert not app.exception
-    assert [len(table.value) for table in app.dataframe] == [len(ENTRIES)] * 2
+    tables = [len(table.value) for table in app.dataframe]
+    assert tables == [len(ENTRIES)] * 2 + [len(detectors.MASKS)]
     assert not app.get("plotly_chart")
+
+
+def test_detectors_are_a_task_of_their_own(pages: Pages) -> None:
+    app = pages.open()
+    assert app.selectbox("board_task").options == ["classify", "detect", "benchmark"]
+    app.selectbox("board_task").select("detect").run()
+    assert not app.exception
+    masks, boxes = (table.value for table in app.dataframe)
+    assert list(masks["mask_ap"])[:2] == [38.3, 38.1]
+    assert list(masks["rank"]) == [1, 1, 3, 4, 5]
+    assert list(masks["published"])[:3] == ["38.9", "38.4", "36.4"]
+    assert masks["p50_ms"].iloc[0] == detectors.MASKS[masks["backbone"].iloc[0]][4]
+    assert list(boxes["box_ap"]) == [39.2, 37.3]
+    assert "mask_ap" not in boxes
+    assert "top1" not in masks
+    words = said(app)
+    assert "Not comparable with the first table; differs in detector" in words
+    assert "rows of one seed share a rank within 0.3" in words
+    assert app.segmented_control("board_cost").label == "Mask AP against"
+
+
+def test_a_finished_detector_shows_its_precision(pages: Pages, filled: Filled) -> None:
+    app = pages.open("run", run=str(filled.runs["masks"]))
+    assert not app.exception
+    figures = {metric.label: metric.value for metric in app.metric}
+    assert (figures["Mask AP"], figures["Box AP"]) == ("33.60 %", "36.50 %")
 
 
 def test_the_runs_are_counted_by_state(pages: Pages) -> None:

@@ -188,6 +188,13 @@ def test_published_rows_are_those_of_the_same_detector() -> None:
     assert {one.row.task for one in classifying.published} == {"classify"}
 
 
+def test_the_published_row_of_our_recipe_comes_first() -> None:
+    facts = {"detector": "faster_rcnn", "recipe": "coco_1x(batch_size=8)"}
+    row = only_row(detected(1, R50, None, box_ap=36.5, **facts))
+    assert row.published[0].row.source.startswith("arXiv 1910.03151, Table 5")
+    assert len(row.published) > 2
+
+
 def test_other_scenes_are_not_compared_with_coco() -> None:
     row = only_row(detected(1, ONE, 60.0, dataset="digit_scenes", classes=10, val_images=100))
     assert not any(one.comparable or one.compared for one in row.published)

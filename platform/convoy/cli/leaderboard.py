@@ -139,7 +139,7 @@ def print_study(store: Store, table: Study, *, by: str, sort: str, form: str) ->
     absent = any(line.state == study.ABSENT for line in board.lines)
     own = table.name not in studies.names()
     named = f"--file {table.name}.yaml" if own else table.name
-    missing = [f"platform submit study {named} --set data=<folder>"] if absent else []
+    missing = [table.command(named)] if absent else []
     say.hint(*missing, "the same with --latex, --csv, --markdown or --json")
 
 

@@ -40,5 +40,5 @@ def studies(
         drawing.draw(study, drawing.look(study))
     else:
         drawing.draw_list(list(found.values()), total=len(known))
-    shown = next(iter(found or known))
-    say.hint(f"platform studies {shown}", f"platform submit study {shown} --set data=<folder>")
+    shown, study = next(iter((found or known).items()))
+    say.hint(f"platform studies {shown}", study.command())

@@ -164,8 +164,7 @@ def _preview(
         say.line(f"{len(planned)} runs: {_kinds(kinds)}")
         say.hint("the same without --dry-run submits them")
     else:
-        named = f"--file {file}" if file else study.name
-        say.hint(f"platform submit study {named} --set data=<folder> submits them")
+        say.hint(f"{study.command(f'--file {file}' if file else '')} submits them")
 
 
 def _enqueue(

@@ -59,7 +59,7 @@ class Beside:
 def beside(
     backbone: str, *, facts: Mapping[str, Json], estimates: Mapping[str, Estimate]
 ) -> tuple[Beside, ...]:
-    """Return the published rows of a backbone that are of the measured task.
+    """Return the published rows of a backbone that are of the measured task, nearest first.
 
     Args:
         backbone: Canonical text.
@@ -68,7 +68,9 @@ def beside(
     """
     task = facts.get("detector") or facts.get("task")
     rows = rows_of(backbone, task=str(task or CLASSIFY))
-    return tuple(compare(row, facts=facts, estimates=estimates) for row in rows)
+    found = [compare(row, facts=facts, estimates=estimates) for row in rows]
+    found.sort(key=lambda one: (not one.comparable, one.row.recipe != facts.get("recipe")))
+    return tuple(found)
 
 
 def rows_of(backbone: str, *, task: str = CLASSIFY) -> tuple[Published, ...]:

@@ -18,7 +18,7 @@ from convoy.leaderboard.typesetting import Sheet, csv_text, latex, markdown
 from convoy.records import Json
 
 P50 = exports.P50
-_OPTIONAL = ("Rank", "Seeds", "MAdds (M)", "Params (M)", P50, "Ratio")
+_OPTIONAL = ("Rank", "Seeds", "MAdds (M)", "Params (M)", "Published (M)", P50, "Ratio")
 """Columns that are left away when nothing stands in them."""
 
 

@@ -240,6 +240,20 @@ def test_an_empty_leaderboard_says_so(command: Any) -> None:
     assert command("leaderboard", "--json").json() == []
 
 
+def test_results_of_another_task_are_told_where_there_are_none_of_this(
+    two: Any, attempts: Any, result: Result
+) -> None:
+    made = result(0.0, task="detect", detector="mask_rcnn")
+    attempts.succeed(1, {**made, "scores": {"mask_ap_pct": 31.04, "box_ap_pct": 35.0}})
+    answer = two("leaderboard")
+    assert "nothing to rank yet" in answer.out
+    assert "platform leaderboard --task detect" in answer.err
+    table = two("leaderboard", "--task", "detect").out
+    assert "detect · mask_rcnn · digits" in table
+    assert "31.0" in table
+    assert two("leaderboard", "--task", "detect", "--csv").out.count("\n") == 2
+
+
 def test_an_unknown_order_is_refused(command: Any) -> None:
     answer = command("leaderboard", "--sort", "speed")
     assert answer.status == 1

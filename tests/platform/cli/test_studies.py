@@ -13,6 +13,7 @@ import pytest
 from jobs import recipes, studies
 
 KW = "kw-resnet18-300e"
+MASKS = "kw-mask-rcnn-1x"
 ON_DIGITS = ("--set", "data=digits", "--set", "recipe.batch_size=128")
 SUBMIT = ("submit", "study", KW, *ON_DIGITS)
 
@@ -134,13 +135,39 @@ def test_one_wrong_field_leaves_nothing(command: Any) -> None:
         (("leaderboard", "--study", "kw-resnet18"), "unknown study 'kw-resnet18'; did you mean"),
         (("leaderboard", "--study", KW, "--recipe", "x"), "leave --recipe away"),
         (("leaderboard", "--task", "classfy"), "unknown task 'classfy'; did you mean classify"),
-        (("leaderboard", "--task", "foo"), "known: benchmark, classify"),
+        (("leaderboard", "--task", "foo"), "known: benchmark, classify, detect"),
+        (("leaderboard", "--by", "mask_ap"), "unknown measure 'mask_ap' of classify; known: top1"),
+        (("leaderboard", "--task", "detect", "--by", "top1"), "of detect; known: mask_ap, box_ap,"),
+        (("leaderboard", "--study", KW, "--task", "classify"), "leave --task away"),
+        (("leaderboard", "--study", MASKS, "--by", "top1"), "of detect; known: mask_ap, box_ap,"),
+        (("submit", "study", MASKS), "is about coco2017; say where its images are: --set data="),
+        (("submit", "study", MASKS, "--set", "data=digit_scenes"), "train them first, each for"),
     ],
 )
 def test_what_cannot_be_is_refused(command: Any, words: tuple[str, ...], message: str) -> None:
     answer = command(*words)
     assert answer.status == 1
     assert message in answer.err
+
+
+def test_a_study_of_a_detector_is_queued_behind_its_parents(command: Any) -> None:
+    parent = ("--set", "parent.recipe=kw_adv300", "--set", "parent.data=digits")
+    smaller = ("--set", "parent.recipe.batch_size=128")
+    answer = command("submit", "study", MASKS, "--set", "data=digit_scenes", *parent, *smaller)
+    assert answer.status == 0
+    rows = len(studies.get(MASKS).rows)
+    assert answer.out.count(" queued: classify ") == answer.out.count(" queued: detect ") == rows
+    found = {run["id"]: run for run in command("runs", "--json").json()}
+    assert found[2]["depends_on"] == [1]
+    table = command("leaderboard", "--study", MASKS)
+    assert "Published box AP (%)" in table.out
+    assert table.out.count(" queued ") == rows
+
+
+def test_a_study_of_a_detector_says_how_it_is_submitted(command: Any) -> None:
+    answer = command("studies", MASKS)
+    assert "published mask AP %" in answer.out
+    assert "--set parent.recipe=<recipe> --set parent.data=<ImageNet>" in answer.err
 
 
 def test_the_leaderboard_of_nothing_has_a_line_of_headings(command: Any) -> None:
