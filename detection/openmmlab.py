@@ -57,6 +57,8 @@ def _route_logs() -> None:
     logger = MMLogger.get_instance("convoy", logger_name=_log.name)
     logger.handlers.clear()
     logger.addHandler(_Forward())
+    # it tells how each layer got its weights, which would fill the log of a run
+    _log.setLevel(logging.WARNING)
 
 
 class _Forward(logging.Handler):

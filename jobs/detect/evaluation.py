@@ -55,7 +55,8 @@ def evaluate(
         context.status("scoring what was found")
         entries = results(found, category_ids=data.category_ids)
         masks = spec.detector == "mask_rcnn"
-        scores = score(data.checked.val.annotations, entries, masks=masks)
+        annotations = data.checked.val.annotations
+        scores = score(annotations, entries, masks=masks, threads=context.threads)
     return Evaluated(_told(scores, context), found, entries)
 
 

@@ -179,7 +179,7 @@ def _keep(last: Evaluated, spec: DetectSpec, data: Data, context: JobContext) ->
         return
     context.status("drawing what was found")
     file = context.workdir / PREDICTIONS
-    file.write_text(json.dumps(last.entries), "utf-8")
+    file.write_text(json.dumps(last.entries, separators=(",", ":")), "utf-8")
     context.keep(file, name=PREDICTIONS)
     names = write_samples(
         context.workdir,

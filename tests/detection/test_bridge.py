@@ -102,7 +102,7 @@ def test_the_logs_of_mmengine_go_where_ours_go(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert openmmlab
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="mmengine"):
         print_log("load the pretrained backbone", logger="current")
     assert [(one.name, one.getMessage()) for one in caplog.records] == [
         ("mmengine", "load the pretrained backbone")
