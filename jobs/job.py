@@ -294,9 +294,5 @@ def load_check(kind: str) -> Callable[[Any, JobContext], None] | None:
 
 
 def load_cost(kind: str) -> Callable[..., Mapping[str, Json]] | None:
-    """Return ``cost_of(spec, *, classes)`` of a kind's ``run.py``, None where it has none.
-
-    It says what is trained or measured costs (``params``, ``madds``, ...) where that is more than
-    the backbone as a classifier.
-    """
+    """Return ``cost_of(spec, *, classes)`` of a kind's ``run.py``: more than its backbone's."""
     return getattr(importlib.import_module(f"jobs.{kind}.run"), "cost_of", None)

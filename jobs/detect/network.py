@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -20,7 +18,7 @@ from detection.settings import Sizes
 from jobs import initial as initials
 from jobs.detect import DetectSpec
 from jobs.errors import SpecError
-from jobs.job import JobContext, Json, Parent
+from jobs.job import Json, Parent
 from jobs.recipes import DetectionRecipe
 from jobs.training.state import scored_weights
 
@@ -30,16 +28,6 @@ _CLASSES = 1000
 """Width of the classifier that is cut away."""
 _IMAGE_SIZE = 224
 """Side of the images for which a backbone is built when nobody trained it before."""
-
-
-def parent_of(spec: DetectSpec, context: JobContext) -> Parent | None:
-    """Return the run that a spec starts from, if it names one.
-
-    Raises:
-        SpecError: It did not succeed, or keeps no checkpoint.
-    """
-    run_id = initials.run_of(spec.initial)
-    return None if run_id is None else context.parent(run_id)
 
 
 def make_network(
@@ -62,7 +50,7 @@ def make_network(
             spec.detector,
             backbone=spec.backbone,
             classes=classes,
-            image_size=_image_size(parent),
+            image_size=built_for(parent),
             seed=spec.seed,
             device=device,
             frozen_stages=spec.recipe.frozen_stages,
@@ -73,8 +61,10 @@ def make_network(
             prepare=_preparation(spec, parent),
             sizes=sizes_of(spec.recipe),
         )
+    except WeightsError as error:
+        raise SpecError(f"initial: {error}") from error
     except (BackboneError, DetectionError) as error:
-        raise SpecError(f"initial: {error}" if _is_about_weights(error) else str(error)) from error
+        raise SpecError(str(error)) from error
     except (OSError, RuntimeError) as error:
         if not pretrained:
             raise
@@ -116,22 +106,6 @@ def sizes_of(recipe: DetectionRecipe) -> Sizes:
     )
 
 
-def initial_name(spec: DetectSpec, parent: Parent | None) -> str:
-    """Return what initial weights are called in comparisons.
-
-    A file is called by its content; a run by what was done in it, so that rows whose backbones were
-    trained alike may stand together.
-    """
-    if parent is not None:
-        facts = parent.facts
-        known = (facts.get(name) for name in ("dataset_fingerprint", "recipe_hash", "initial"))
-        return f"{parent.kind}#{'/'.join(map(str, known))}/{facts.get('train_samples_seen')}"
-    if not initials.is_file(spec.initial):
-        return spec.initial
-    with Path(spec.initial).open("rb") as opened:
-        return f"file#{hashlib.file_digest(opened, 'sha256').hexdigest()[:16]}"
-
-
 def cost_of(spec: DetectSpec, *, classes: int, parent: Parent | None = None) -> dict[str, Json]:
     """Return what the detector and its backbone cost, under the names of facts.
 
@@ -142,7 +116,7 @@ def cost_of(spec: DetectSpec, *, classes: int, parent: Parent | None = None) -> 
         spec.detector,
         backbone=spec.backbone,
         classes=classes,
-        image_size=_image_size(parent),
+        image_size=built_for(parent),
         height=height,
         width=width,
         output_norms=spec.recipe.output_norms,
@@ -156,6 +130,7 @@ def cost_of(spec: DetectSpec, *, classes: int, parent: Parent | None = None) -> 
         "backbone_params": backbone.params,
         "backbone_madds": backbone.madds,
         "cost_size": f"{height}x{width}",
+        "built_for": built_for(parent),
     }
 
 
@@ -187,10 +162,7 @@ def _fill(detector: nn.Module, state: dict[str, Tensor], *, parent: Parent, clas
         ) from error
 
 
-def _image_size(parent: Parent | None) -> int:
-    size = parent.facts.get("image_size") if parent is not None else None
-    return size if isinstance(size, int) else _IMAGE_SIZE
-
-
-def _is_about_weights(error: Exception) -> bool:
-    return isinstance(error, WeightsError)
+def built_for(parent: Parent | None) -> int:
+    """Return the side of the images for which a backbone is built: those it was trained on."""
+    facts = parent.facts if parent is not None else {}
+    return int(facts.get("built_for") or facts.get("image_size") or _IMAGE_SIZE)

@@ -11,12 +11,13 @@ import torch
 from detection.groups import parameter_groups
 from detection.samples import write_samples
 from jobs import device as devices
+from jobs import initial as initials
 from jobs.data import source
 from jobs.detect import DetectSpec
 from jobs.detect.data import Data, check_data, load_data
 from jobs.detect.evaluation import Evaluated, evaluate
 from jobs.detect.loss import DetectionLoss
-from jobs.detect.network import check_initial, cost_of, initial_name, make_network, parent_of
+from jobs.detect.network import check_initial, cost_of, make_network
 from jobs.job import JobContext, Json, Parent, Result
 from jobs.training.checkpoints import Checkpoints
 from jobs.training.loop import Course, train_epoch
@@ -62,7 +63,7 @@ def run(spec: DetectSpec, context: JobContext) -> Result:
     ):
         data = load_data(spec, context)
         context.status("building the detector")
-        parent = parent_of(spec, context)
+        parent = initials.find(spec.initial, context)
         trained = _make_trained(spec, data, context, parent=parent)
         checkpoints = Checkpoints(
             trained, spec_hash=spec.digest(), every_s=spec.checkpoint_every_s, context=context
@@ -217,7 +218,7 @@ def _facts(
         "split": "val",
         "recipe": recipe.name,
         "recipe_hash": recipe.digest(),
-        "initial": initial_name(spec, parent),
+        "initial": initials.name_of(spec.initial, parent),
         "image_size": f"{recipe.test_side}x{recipe.long_side}",
         "ema": False,
         "precision": recipe.precision,
