@@ -22,7 +22,7 @@ def name(device: str) -> str:
     """Return what the device is called: the GPU's model, or the processor's with its vectors.
 
     Args:
-        device: ``cpu`` or ``cuda:0``.
+        device: ``cpu``, or a GPU such as ``cuda:0``.
     """
     if is_cuda(device):
         return torch.cuda.get_device_name(device)

@@ -119,7 +119,7 @@ class JobContext(Protocol):
 
     @property
     def device(self) -> str:
-        """``cpu`` or ``cuda:0``."""
+        """``cpu``, or the worker's GPU, such as ``cuda:0``."""
 
     @property
     def threads(self) -> int:

@@ -87,7 +87,7 @@ class AttemptContext:
 
     @property
     def device(self) -> str:
-        """``cpu`` or ``cuda:0``."""
+        """``cpu``, or the worker's GPU, such as ``cuda:0``."""
         return self._device
 
     @property

@@ -29,7 +29,7 @@ from convoy.states import Failure
 from convoy.storage import RunPaths, Storage
 from convoy.store import Store
 from jobs.errors import InterruptedRunError
-from jobs.job import Result, read_spec
+from jobs.job import Resources, Result, read_spec
 
 RAY_TRAIN: Mapping[str, str] = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths of a spec stay what they are
@@ -144,7 +144,7 @@ def _result(order: Order, store: Store, storage: Storage, workdir: Path, ranks: 
         run=run,
         workdir=workdir,
         cache=Path(order.cache),
-        device=device_of(order.resources),
+        device=own_device(order.resources),
         ranks=ranks,
         keep_checkpoints=order.keep_checkpoints,
     )
@@ -152,6 +152,27 @@ def _result(order: Order, store: Store, storage: Storage, workdir: Path, ranks: 
         return work_alone(run.kind, read_spec(run.kind, run.spec), context)
     finally:
         context.close()
+
+
+def own_device(resources: Resources) -> str:
+    """Return the device of this worker, and let this thread use it when nobody names one.
+
+    Ray Train shows a worker the GPUs of all workers of its machine, so that they can talk to each
+    other directly; which is its own it knows. What torch takes for current is a matter of each
+    thread, and collectives of Python objects go by it.
+
+    Raises:
+        LaunchError: It was given a GPU that torch does not see.
+    """
+    device = device_of(resources)
+    if device == "cpu":
+        return device
+    import torch
+    from ray.train.torch import get_device
+
+    own = get_device()
+    torch.cuda.set_device(own)
+    return str(own)
 
 
 def _read_endings(storage: Storage, paths: RunPaths, order: Order) -> dict[int, dict[str, Any]]:
