@@ -64,14 +64,15 @@ def detected(
 
 def timed(run_id: int, backbone: str, p50_ms: float, **key: Any) -> Run:
     """A measurement of a backbone, in Mask R-CNN unless said otherwise."""
+    params = key.pop("params", 44_400_000)
     where = {"image_size": "800x1280", "classes": 80, "detector": "mask_rcnn", **key}
     row = {
         "device": "cpu A",
-        "protocol": f"{PROTOCOL} {where['detector']} {where['image_size']}",
+        "protocol": " ".join([PROTOCOL, *map(str, where.values())]),
         "protocol_key": {name: value for name, value in where.items() if value is not None},
         "p50_ms": p50_ms,
     }
-    facts = {"task": "benchmark", **where}
+    facts = {"task": "benchmark", "params": params, **where}
     return finished(run_id, "benchmark", backbone, scores={}, facts=facts, rows=[row])
 
 
@@ -168,11 +169,19 @@ def test_a_latency_stands_beside_the_detector_that_it_is_of() -> None:
         timed(5, R50, 100.0, image_size="640x1024"),
         timed(6, R50, 250.0, classes=10),
         timed(7, ONE, 400.0),
+        timed(8, R50, 150.0, params=30_000_000),
     )
     assert [(one.p50_ms, one.run) for one in row.latency] == [(300.0, 2)]
     runs = [trained(1, R50, 70.0), timed(2, R50, 30.0, detector=None, image_size=224, classes=1000)]
     (group,) = leaderboard(runs)
     assert [one.p50_ms for one in group.rows[0].latency] == [30.0]
+
+
+def test_detectors_are_sorted_by_the_time_that_most_of_them_have() -> None:
+    runs = [detected(1, R50, 34.0), detected(2, ONE, 38.0), timed(3, R50, 300.0)]
+    runs += [timed(4, ONE, 200.0), timed(5, R50, 90.0, part="backbone")]
+    (group,) = ranked(*runs, sort="latency")
+    assert [row.backbone for row in group.rows] == [ONE, R50]
 
 
 def test_published_rows_are_those_of_the_same_detector() -> None:

@@ -53,7 +53,7 @@ class Timed(Protocol):
         """One a protocol and device."""
 
 
-Place = tuple[str, Json, int | None, Json]
+Place = tuple[str, Json, int | None, Json, Json]
 """What a latency must share with a score to stand in its row: see `place_of`."""
 
 _NAMES = {part.name for part in fields(Latency)} - {"run"}
@@ -97,16 +97,19 @@ def place_of(backbone: str, facts: Mapping[str, Json]) -> Place:
         facts: Of a result, or of a protocol.
 
     Returns:
-        Backbone, detector (None: the backbone alone), shorter side of the images in pixels, and
-        classes. A detector is trained on images of many shapes with one shorter side, and timed on
+        Backbone, detector (None: the backbone alone), shorter side of the images in pixels,
+        classes, and the parameters of a detector, whose parts may have other sizes around the same
+        backbone. A detector is trained on images of many shapes with one shorter side, and timed on
         one of them, which its protocol names.
     """
     detector = facts.get("detector")
+    is_alone = detector in _NO_DETECTOR
     return (
         backbone,
-        None if detector in _NO_DETECTOR else detector,
+        None if is_alone else detector,
         _shorter_side(facts.get("image_size")),
         facts.get("classes"),
+        None if is_alone else facts.get("params"),
     )
 
 

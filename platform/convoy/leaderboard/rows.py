@@ -8,7 +8,7 @@ measured for it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +18,14 @@ from convoy.errors import ConvoyError
 from convoy.leaderboard.accuracy import Accuracy, accuracy_of, facts_of, is_scored
 from convoy.leaderboard.comparison import Key, difference, key_of
 from convoy.leaderboard.intervals import Estimate, ranks
-from convoy.leaderboard.latency import Latency, Place, index, of_run, place_of
+from convoy.leaderboard.latency import (
+    Latency,
+    Place,
+    index,
+    of_run,
+    place_of,
+    shared_protocols,
+)
 from convoy.leaderboard.measures import Measure, Task, ranking, require, task_of
 from convoy.leaderboard.publication import Beside, beside
 from convoy.records import Json, Run
@@ -228,19 +235,30 @@ def _ranked(rows: Sequence[Row], *, measure: Measure | None, sort: str) -> tuple
     )
     ranked = [replace(row, rank=rank) for (row, _), rank in order]
     ranked += [row for row in rows if row.accuracy and not row.estimate(measure)]
-    timed = sorted((row for row in rows if not row.accuracy), key=_p50)
+    p50 = _p50_of(rows)
+    timed = sorted((row for row in rows if not row.accuracy), key=p50)
     ranked += [replace(row, rank=place) for place, row in enumerate(timed, 1)]
     orders: dict[str, Any] = {
         "params": lambda row: row.params or 0,
         "madds": lambda row: row.madds or 0,
-        "latency": _p50,
+        "latency": p50,
         "backbone": lambda row: row.backbone,
     }
     return tuple(sorted(ranked, key=orders[sort]) if sort in orders else ranked)
 
 
-def _p50(row: Row) -> float:
-    return min((latency.p50_ms for latency in row.latency), default=float("inf"))
+def _p50_of(rows: Sequence[Row]) -> Callable[[Row], float]:
+    """Return what sorts rows by latency: the median under the protocol that most of them have.
+
+    Others say nothing beside it: the backbone of a detector alone, another batch, another device.
+    """
+    shared = shared_protocols(rows)[:1]
+
+    def p50(row: Row) -> float:
+        under = (one.p50_ms for one in row.latency if (one.device, one.protocol) in shared)
+        return min(under, default=float("inf"))
+
+    return p50
 
 
 def _newest(group: Group) -> int:
