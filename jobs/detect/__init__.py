@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from backbones import method
 from backbones.network import origins
 from backbones.resolve import resolve
 from jobs import initial as initials
@@ -104,16 +105,29 @@ def precheck(spec: DetectSpec) -> None:
             f"recipe.drop_path is {spec.recipe.drop_path:g}, and {network} has no place for it, "
             "since it is not one of timm's; train it with recipe.drop_path=0"
         )
-    if spec.initial == initials.SCRATCH and spec.recipe.frozen_stages:
+    _require_trained(spec)
+
+
+def _require_trained(spec: DetectSpec) -> None:
+    """Refuse to keep as they are weights and statistics that nobody trained."""
+    added = [name for name, _ in resolve(spec.backbone).methods if method.get(name).family != "plain"]
+    if spec.initial == initials.SCRATCH:
+        why, others = "", "pretrained, run:ID or a file"
+    elif spec.initial == initials.PRETRAINED and added:
+        why = f"; the library has no weights of {' and '.join(added)}"
+        others = "run:ID or a file"
+    else:
+        return
+    if spec.recipe.frozen_stages:
         raise SpecError(
             f"recipe.frozen_stages is {spec.recipe.frozen_stages}, which would keep random weights "
-            "for ever; start from pretrained, run:ID or a file (--set initial=...), or train all "
-            "of the network (--set recipe.frozen_stages=0 --set recipe.norm_eval=false)"
+            f"for ever{why}; start from {others} (--set initial=...), or train all of the network "
+            "(--set recipe.frozen_stages=0 --set recipe.norm_eval=false)"
         )
-    if spec.initial == initials.SCRATCH and spec.recipe.norm_eval:
+    if spec.recipe.norm_eval:
         raise SpecError(
-            "recipe.norm_eval keeps the statistics of untrained norms; start from pretrained, "
-            "run:ID or a file, or set recipe.norm_eval=false"
+            f"recipe.norm_eval keeps the statistics of untrained norms{why}; start from {others}, "
+            "or set recipe.norm_eval=false"
         )
 
 

@@ -226,6 +226,13 @@ def test_training_from_scratch_with_frozen_parts_is_refused(
         precheck(make_spec(scenes, **changes))
 
 
+def test_the_library_has_no_weights_of_a_method_that_could_be_kept(scenes: Path) -> None:
+    start: dict[str, Any] = {"backbone": "resnet50/kernel_warehouse", "initial": "pretrained"}
+    with pytest.raises(SpecError, match="no weights of kernel_warehouse; start from run:ID"):
+        precheck(make_spec(scenes, start, frozen_stages=1))
+    precheck(make_spec(scenes, {**start, "backbone": "resnet50/conv"}, frozen_stages=1))
+
+
 def test_digits_to_classify_are_refused_by_name() -> None:
     spec = DetectSpec.model_validate(
         {"backbone": TINY, "data": "digits", "recipe": "digit_scenes_quick"}
