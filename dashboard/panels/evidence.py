@@ -26,7 +26,8 @@ def draw(row: Row, measures: Sequence[Measure], *, by: Measure | None) -> None:
         _runs(row)
         _latencies(row)
         if by is not None:
-            _published(row, by)
+            others = [one for one in measures if one.shown == "everywhere" and one != by]
+            _published(row, by, others)
 
 
 def _counts(row: Row, measures: Sequence[Measure]) -> None:
@@ -86,7 +87,7 @@ def _latencies(row: Row) -> None:
     )
 
 
-def _published(row: Row, measure: Measure) -> None:
+def _published(row: Row, measure: Measure, others: Sequence[Measure]) -> None:
     if not row.published:
         return
     compared = [beside.compared.get(measure.name) for beside in row.published]
@@ -97,6 +98,10 @@ def _published(row: Row, measure: Measure) -> None:
                 "Data set": [beside.row.dataset for beside in row.published],
                 measure.heading: [measure.printed(beside.row) for beside in row.published],
                 "Ours minus theirs": [one and one.difference for one in compared],
+                **{
+                    one.heading: [one.printed(beside.row) for beside in row.published]
+                    for one in others
+                },
                 "Params (M)": [beside.row.params_m for beside in row.published],
                 "MAdds (M)": [beside.row.madds_m for beside in row.published],
                 "Known to differ": ["; ".join(beside.differences) for beside in row.published],
@@ -108,6 +113,9 @@ def _published(row: Row, measure: Measure) -> None:
         alt=f"Published values of {row.backbone}",
         column_config={
             "Ours minus theirs": st.column_config.NumberColumn(format=f"%+.{measure.digits}f"),
-            measure.heading: st.column_config.NumberColumn(format=f"%.{measure.digits}f"),
+            **{
+                one.heading: st.column_config.NumberColumn(format=f"%.{one.digits}f")
+                for one in (measure, *others)
+            },
         },
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from zlib import crc32
 
 import streamlit as st
 from streamlit.elements.lib.column_types import ColumnConfig
@@ -145,7 +146,7 @@ def _table(group: Group, *, number: int, protocol: Protocol | None) -> int | Non
         column_config=_columns(group),
         on_select="rerun",
         selection_mode="single-cell",
-        key=f"board_table_{number}",
+        key=f"board_table_{number}_{_shown(group)}",
         alt=f"Leaderboard {board.short_title(group)}",
     )
     caption = formats.literal(board.interval_caption(group))
@@ -153,6 +154,11 @@ def _table(group: Group, *, number: int, protocol: Protocol | None) -> int | Non
     if restless := board.unsettled(group, protocol):
         st.caption(f":orange[:material/warning:] Latency did not settle: {', '.join(restless)}.")
     return clicked_row(chosen, first="rank", rows=len(group.rows))
+
+
+def _shown(group: Group) -> str:
+    """Name what a table shows: one of other rows under the same key would lose its first click."""
+    return f"{crc32(' '.join([headline(group), *(row.backbone for row in group.rows)]).encode()):x}"
 
 
 def _columns(group: Group) -> dict[str, ColumnConfig]:

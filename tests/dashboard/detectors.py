@@ -75,7 +75,8 @@ def _scores(backbone: str, *, detector: str, gain: float) -> dict[str, float]:
         if ap is not None:
             shares = {"": 1.0, "50": 1.6, "75": 1.05, "_small": 0.5, "_medium": 1.1, "_large": 1.3}
             found |= {f"{what}_ap{part}_pct": (ap + gain) * share for part, share in shares.items()}
-    return {**found, f"best_{next(iter(found))}": max(found.values()), "train_loss": 0.81}
+    main = next(iter(found))
+    return {**found, f"best_{main}": found[main] + 0.1, "train_loss": 0.81}
 
 
 def _points(scores: Mapping[str, float]) -> dict[str, list[Point]]:
