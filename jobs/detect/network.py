@@ -99,6 +99,7 @@ def sizes_of(recipe: DetectionRecipe) -> Sizes:
         mask_channels=recipe.pyramid_channels,
         mask_convolutions=recipe.mask_convs,
         anchor_scales=(recipe.anchor_scale,),
+        proposals_before=recipe.candidates,
         proposals=recipe.proposals,
         anchor_samples=recipe.anchors,
         region_samples=recipe.regions,

@@ -93,6 +93,12 @@ class DetectionRecipe(TrainingRecipe):
     anchors: int = Field(
         default=256, ge=2, description="Anchors that train the first stage, of each image."
     )
+    candidates: int | None = Field(
+        default=None,
+        ge=1,
+        description="Regions of each map before overlapping ones are dropped; None: mmdetection's, "
+        "2000 in training and 1000 in evaluation.",
+    )
     proposals: int = Field(
         default=1000, ge=1, description="Regions that reach the second stage, of each image."
     )
