@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from detection.detector import make_detector
 from jobs.benchmark import BenchmarkSpec
 from jobs.benchmark import run as benchmark
-from jobs.benchmark.detector import BACKBONE, Detector
+from jobs.benchmark.detector import BACKBONE, SCORE, Detector
 from jobs.benchmark.subject import WHOLE
 from jobs.errors import SpecError
 from jobs.job import Result, kinds, load_cost, read_spec
@@ -130,12 +130,20 @@ def test_every_backbone_works_on_the_same_regions_and_returns_as_many_objects(
         for image in images:
             objects: Mapping[str, Tensor] = image.pred_instances
             assert len(objects["scores"]) == 5
-            torch.testing.assert_close(objects["scores"], torch.full((5,), 0.5))
+            torch.testing.assert_close(objects["scores"], torch.full((5,), SCORE))
             torch.testing.assert_close(objects["bboxes"], found[0][0].pred_instances["bboxes"])
     has_masks = detector == "mask_rcnn"
     assert ("masks" in found[0][0].pred_instances) is has_masks
     if has_masks:
         assert found[0][0].pred_instances["masks"].shape == (5, 64, 80)
+
+
+@pytest.mark.parametrize("classes", [2, 10])
+def test_each_region_is_of_one_class_however_few_there_are(classes: int) -> None:
+    spec = spec_of(classes=classes, sizes={**SMALL, "detections": 40})
+    (image,) = first_pass(spec, "resnet10t/se")
+    objects: Mapping[str, Tensor] = image.pred_instances
+    assert objects["labels"].unique().tolist() == [0]
 
 
 def test_another_seed_gives_other_regions() -> None:
