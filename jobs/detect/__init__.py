@@ -21,6 +21,7 @@ _SIZES = {
     "hidden_channels": "box_channels",
     "mask_channels": "pyramid_channels",
     "mask_convolutions": "mask_convs",
+    "proposals_before": "candidates",
     "proposals": "proposals",
     "detections": "detections",
 }
