@@ -83,7 +83,8 @@ class Run:
         phase: Phase of the present attempt, or None.
         status: What it does just now, in words.
         step, total_steps, epoch: Progress; 0 before the first step.
-        step_at: When the last step was told.
+        step_at: When the last step was told, or what is done outside of steps went on: a check of
+            large data, or their evaluation, may take longer than an attempt may be silent.
         eta_s: Seconds that are left, as estimated by the attempt, or None.
         last: Last value of every series.
         best: Best value of every ``val_*`` series (highest, lowest for losses).

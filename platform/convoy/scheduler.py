@@ -39,7 +39,8 @@ class Snapshot:
             names none within a lease after an outage.
         steady: Whether the store has been there for so long that a silence is the attempt's own.
         most_workers: How many workers a run may have here; None: any number.
-        progress_s: Seconds without a step after which an attempt is ended.
+        progress_s: Seconds without a step, or another word of what it does, after which an attempt
+            is ended.
     """
 
     now: datetime

@@ -51,7 +51,10 @@ class Settings(BaseModel):
         120.0, gt=0, description="Seconds that a claimed attempt has to show itself."
     )
     progress_s: float = Field(
-        1800.0, gt=0, description="Seconds without a step after which an attempt is ended."
+        1800.0,
+        gt=0,
+        description="Seconds without a step, or another word of what it does, after which an "
+        "attempt is ended.",
     )
     poll_s: float = Field(0.5, gt=0, description="Pause between two rounds of the dispatcher.")
     dashboard_port: int = Field(

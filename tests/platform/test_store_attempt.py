@@ -225,7 +225,7 @@ def test_progress_is_kept_on_the_run(desk: Any) -> None:
     store = desk.store
     store.progress(attempt.run_id, 1, status="checking 1,797 images")
     run = store.run(attempt.run_id)
-    assert (run.status, run.step, run.step_at) == ("checking 1,797 images", 0, None)
+    assert (run.status, run.step) == ("checking 1,797 images", 0)
     assert store.attempts(run.id)[0].first_step_at is None
     store.progress(attempt.run_id, 1, step=3, total_steps=10, epoch=1, eta_s=7.5, status="")
     run = store.run(attempt.run_id)
@@ -237,6 +237,22 @@ def test_progress_is_kept_on_the_run(desk: Any) -> None:
     run = store.run(attempt.run_id)
     assert (run.step, run.total_steps) == (4, 10)
     assert store.attempts(run.id)[0].first_step_at == first
+
+
+def test_work_outside_of_steps_goes_on_when_another_word_is_said_of_it(desk: Any) -> None:
+    attempt = desk.start()
+
+    def moment_after(status: str) -> datetime | None:
+        desk.store.progress(attempt.run_id, 1, status=status)
+        moment: datetime | None = desk.store.run(attempt.run_id).step_at
+        return moment
+
+    assert moment_after("") is None
+    first = moment_after("checking: 1 image")
+    assert first is not None
+    assert moment_after("checking: 1 image") == first
+    # the database's clock may not have ticked between two writes
+    assert any(moment_after(f"checking: {count} images") != first for count in range(2, 1000))
 
 
 def test_last_and_best_values_follow_from_the_points(desk: Any) -> None:

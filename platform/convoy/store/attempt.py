@@ -130,10 +130,10 @@ class AttemptWrites(Reading):
             values: dict[str, object] = {k: v for k, v in told.items() if v is not None}
             if status is not None:
                 values["status"] = plain(status)
-            if step is not None:
+            if step is not None or (status and values["status"] != run.status):
                 values["step_at"] = now
-                if attempt.first_step_at is None:
-                    _set(connection, attempt, {"first_step_at": now})
+            if step is not None and attempt.first_step_at is None:
+                _set(connection, attempt, {"first_step_at": now})
             if points and any(points.values()):
                 _add_points(connection, attempt, points)
                 values |= {"last": _last(run.last, points), "best": _best(run.best, points)}
