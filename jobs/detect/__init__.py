@@ -111,7 +111,8 @@ def precheck(spec: DetectSpec) -> None:
 
 def _require_trained(spec: DetectSpec) -> None:
     """Refuse to keep as they are weights and statistics that nobody trained."""
-    added = [name for name, _ in resolve(spec.backbone).methods if method.get(name).family != "plain"]
+    methods = [name for name, _ in resolve(spec.backbone).methods]
+    added = [name for name in methods if method.get(name).family != "plain"]
     if spec.initial == initials.SCRATCH:
         why, others = "", "pretrained, run:ID or a file"
     elif spec.initial == initials.PRETRAINED and added:
