@@ -121,10 +121,8 @@ def load_data(spec: DetectSpec, context: JobContext) -> Data:
         )
     )
     share = share_of(spec.recipe, context, images=len(train))
-    described = [train.get_data_info(index) for index in range(len(train))]
-    order = MicroBatches(
-        len(train), share=share, seed=spec.seed, kinds=[_is_wide(one) for one in described]
-    )
+    names, kinds = _described(train)
+    order = MicroBatches(len(train), share=share, seed=spec.seed, kinds=kinds)
     in_turn = InTurn(
         len(val), batch=spec.eval_batch, rank=context.rank, world_size=context.world_size
     )
@@ -133,7 +131,7 @@ def load_data(spec: DetectSpec, context: JobContext) -> Data:
     )
     return Data(
         checked=checked,
-        names=[Path(one["img_path"]).name for one in described],
+        names=names,
         order=order,
         train_batches=load(Scenes(train, seed=spec.seed), order),
         val_batches=load(Scenes(val, seed=spec.seed), in_turn),
@@ -146,9 +144,17 @@ def _has_masks(spec: DetectSpec) -> bool:
     return spec.detector == "mask_rcnn"
 
 
-def _is_wide(about: Mapping[str, Any]) -> int:
-    """Return 1 for an image that is wider than high; such ones are padded little together."""
-    return int(about["width"] > about["height"])
+def _described(scenes: CocoImages) -> tuple[list[str], list[int]]:
+    """Return the file name of each image, and 1 where it is wider than high, else 0.
+
+    Images of one kind are padded little together. Descriptions are not kept: they hold all objects.
+    """
+    names, kinds = [], []
+    for index in range(len(scenes)):
+        about = scenes.get_data_info(index)
+        names.append(Path(about["img_path"]).name)
+        kinds.append(int(about["width"] > about["height"]))
+    return names, kinds
 
 
 def _training_sizes(recipe: DetectionRecipe) -> Resizing:
