@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import struct
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -91,7 +92,7 @@ def _read_pickle(file: Path) -> Any:
             f"{file} is refused: it holds more than tensors{_culprit(error)}, and code from "
             "a file is never run; have its maker save the state dict alone, or safetensors"
         ) from error
-    except (EOFError, OSError, RuntimeError, ValueError, KeyError) as error:
+    except (EOFError, OSError, RuntimeError, ValueError, KeyError, struct.error) as error:
         raise WeightsError(
             f"{file} cannot be read ({_first_line(error)}); it is cut short or no PyTorch file"
         ) from error

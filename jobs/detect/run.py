@@ -219,7 +219,7 @@ def _facts(
         "recipe": recipe.name,
         "recipe_hash": recipe.digest(),
         "initial": initials.name_of(spec.initial, parent),
-        "image_size": f"{recipe.test_side}x{recipe.long_side}",
+        "image_size": recipe.scored_px,
         "ema": False,
         "precision": recipe.precision,
         **cost_of(spec, classes=len(checked.categories), parent=parent),

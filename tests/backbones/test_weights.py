@@ -309,6 +309,13 @@ def test_a_file_that_is_cut_short_is_refused(ending: str, share: float, tmp_path
     assert_untouched(network, before)
 
 
+def test_a_file_of_another_program_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "picture.pth"
+    file.write_bytes(b"GIF89a")
+    with pytest.raises(WeightsError, match=r"cannot be read|is refused"):
+        weights.load(of_size(SMALL), file, backbone=SMALL)
+
+
 @pytest.mark.parametrize("content", [{}, {"state_dict": {}}, {"lr": 0.1}, [1, 2]])
 def test_a_file_without_weights_is_refused(content: object, tmp_path: Path) -> None:
     file = tmp_path / "none.pt"
