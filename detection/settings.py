@@ -129,6 +129,8 @@ def model_settings(
         pad_size_divisor=pad_divisor or max(preprocessor["pad_size_divisor"], strides[-1]),
     )
     _fit_strides(model, channels=channels, strides=strides)
+    model["rpn_head"]["type"] = "detection.heads.PreciseRPNHead"
+    model["roi_head"]["bbox_head"]["type"] = "detection.heads.PreciseBBoxHead"
     for head in _heads(model, "bbox_head", "mask_head"):
         head["num_classes"] = classes
     _fit_sizes(model, sizes)

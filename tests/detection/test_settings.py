@@ -53,14 +53,15 @@ def flat(config: Any, path: str = "") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_over_resnet50_nothing_but_backbone_and_extractor_differs_from_mmdet(name: str) -> None:
+def test_over_resnet50_nothing_but_backbone_and_precision_differs_from_mmdet(name: str) -> None:
     file = f"_base_/models/{name.replace('_', '-')}_r50_fpn.py"
     theirs, ours = flat(load_config(file)["model"]), flat(settings(name))
     both = {**theirs, **ours}
     differing = {key for key in both if theirs.get(key) != ours.get(key)}
-    assert {key for key in differing if not key.startswith("backbone.")} == {
-        key for key in ours if key.endswith("roi_extractor.type")
-    }
+    precise = {"rpn_head.type", "roi_head.bbox_head.type"}
+    precise |= {key for key in ours if key.endswith("roi_extractor.type")}
+    assert {key for key in differing if not key.startswith("backbone.")} == precise
+    assert all(ours[key].startswith("detection.") for key in precise)
 
 
 @pytest.mark.parametrize("name", DETECTORS)
