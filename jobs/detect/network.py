@@ -166,4 +166,5 @@ def _fill(detector: nn.Module, state: dict[str, Tensor], *, parent: Parent, clas
 def built_for(parent: Parent | None) -> int:
     """Return the side of the images for which a backbone is built: those it was trained on."""
     facts = parent.facts if parent is not None else {}
-    return int(facts.get("built_for") or facts.get("image_size") or _IMAGE_SIZE)
+    side = facts.get("built_for", facts.get("image_size"))
+    return side if isinstance(side, int) else _IMAGE_SIZE

@@ -32,13 +32,13 @@ def digits_quick() -> Recipe:
 
 
 def digit_scenes_quick() -> DetectionRecipe:
-    """Scenes of digits, 5 epochs at 128 px with narrow heads: what `make demo` trains to detect.
+    """Scenes of digits, 6 epochs at 128 px with narrow heads: what `make demo` trains to detect.
 
     Command: ``platform submit detect resnet10t/conv --set recipe=digit_scenes_quick``.
     """
     return DetectionRecipe(
         name="digit_scenes_quick",
-        epochs=5,
+        epochs=6,
         batch_size=4,
         micro_batch=4,
         optimiser="adamw",
