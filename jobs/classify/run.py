@@ -75,6 +75,9 @@ def run(spec: ClassifySpec, context: JobContext) -> Result:
         if checkpoints.resume():
             context.status(f"going on from step {trained.progress.steps}")
         course = _course(spec, data, context, trained=trained, checkpoints=checkpoints)
+        # before training: at its end a file of initial weights may be gone, or another one
+        facts = _facts(spec, data, workers=context.world_size, device=context.device)
+        facts["initial"] = initials.name_of(spec.initial, parent)
         while trained.progress.epoch < recipe.epochs:
             train_epoch(course)
             trained.progress.count_epoch(_score(course, data).named(), main=MAIN)
@@ -83,11 +86,7 @@ def run(spec: ClassifySpec, context: JobContext) -> Result:
         checkpoints.count_time()
         return Result(
             scores=_scores(trained.progress),
-            facts=_facts(spec, data, workers=context.world_size, device=context.device)
-            | {
-                "initial": initials.name_of(spec.initial, parent),
-                "train_samples_seen": trained.progress.images,
-            },
+            facts=facts | {"train_samples_seen": trained.progress.images},
         )
 
 

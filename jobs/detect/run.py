@@ -71,13 +71,14 @@ def run(spec: DetectSpec, context: JobContext) -> Result:
         if checkpoints.resume():
             context.status(f"going on from step {trained.progress.steps}")
         course = _course(spec, data, context, trained=trained, checkpoints=checkpoints)
+        # before training: at its end a file of initial weights may be gone, or another one
+        facts = _facts(spec, data, context, parent=parent)
         last = _train(spec, data, course)
         checkpoints.count_time()
         _keep(last, spec, data, context)
         return Result(
             scores=_scores(spec, trained.progress),
-            facts=_facts(spec, data, context, parent=parent)
-            | {"train_samples_seen": trained.progress.images},
+            facts=facts | {"train_samples_seen": trained.progress.images},
             rows=[asdict(category) for category in last.scores.categories],
         )
 
@@ -143,10 +144,10 @@ def _course(
 def _train(spec: DetectSpec, data: Data, course: Course) -> Evaluated:
     """Train to the end and return the last evaluation."""
     progress, epochs = course.trained.progress, spec.recipe.epochs
-    last = None
+    last: Evaluated | None = None
     while progress.epoch < epochs:
+        last = None  # a hundred findings of thousands of images: not kept while the next is trained
         train_epoch(course)
-        last = None
         if (progress.epoch + 1) % spec.eval_every_epochs == 0 or progress.epoch + 1 == epochs:
             last = _evaluate(spec, data, course)
         progress.count_epoch(last.scores.named() if last else {}, main=main_score(spec))

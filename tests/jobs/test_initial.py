@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -75,6 +76,30 @@ def test_weights_are_compared_by_content_and_not_by_name(tmp_path: Path) -> None
         names.append(initial.name_of(str(tmp_path / name)))
     assert names[0] == names[1] != names[2]
     assert names[0].startswith("file#")
+
+
+class Unlinking(FolderContext):
+    """Removes a file as soon as a step was done."""
+
+    gone: Path
+
+    def report(self, **what: Any) -> None:
+        self.gone.unlink(missing_ok=True)
+        super().report(**what)
+
+
+def test_a_file_of_weights_need_not_outlive_the_training(
+    make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    file = tmp_path / "weights.pt"
+    fresh = make_network(make_spec(), classes=10, device="cpu")
+    torch.save(fresh.state_dict(), file)
+    name = initial.name_of(str(file))
+    context = Unlinking(tmp_path / "run")
+    context.gone = file
+    result = run(make_spec({"initial": str(file)}, epochs=1), context)
+    assert not file.exists()
+    assert result.facts["initial"] == name
 
 
 def trained(spec: ClassifySpec, root: Path) -> Parent:
