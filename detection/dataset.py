@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,8 +33,12 @@ class _Annotations(COCO):
     """The parsed file, read without messages, with categories in the order they are asked for."""
 
     def __init__(self, annotation_file: str) -> None:
+        super().__init__()
+        # bytes, of which JSON tells the encoding; pycocotools takes that of the locale
+        self.dataset = json.loads(Path(annotation_file).read_bytes())
         with contextlib.redirect_stdout(io.StringIO()):
-            super().__init__(annotation_file)
+            self.createIndex()
+        self.img_ann_map, self.cat_img_map = self.imgToAnns, self.catToImgs
 
     def get_cat_ids(self, cat_names: Sequence[str] = (), **_: Any) -> list[int]:
         """Return the id of each name.

@@ -13,12 +13,14 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from detection.dataset import CocoImages, collate, dataset
+from detection.errors import DetectionError
 from detection.pipelines import Cropping, Resizing, evaluation_pipeline, train_pipeline
 from jobs.data import source
-from jobs.data.coco.scenes import Checked, check_scenes
+from jobs.data.coco.scenes import Checked, SplitFiles, check_scenes
 from jobs.data.draws import generators_kept, seed_for, start
 from jobs.data.loading import InTurn, Key, MicroBatches
 from jobs.detect import DetectSpec
+from jobs.errors import DatasetError
 from jobs.job import JobContext
 from jobs.recipes import DetectionRecipe
 from jobs.training.share import share_of
@@ -101,20 +103,14 @@ def load_data(spec: DetectSpec, context: JobContext) -> Data:
     """Make everything ready to load batches.
 
     Raises:
-        DatasetError: As `check_data`.
+        DatasetError: As `check_data`, or no training image can be learnt from.
         SpecError: The batch is larger than the training set, or cannot be shared by the workers.
     """
     checked = check_data(spec, context)
     masks = _has_masks(spec)
     flip = 0.5 if spec.recipe.flip else 0.0
     train, val = (
-        dataset(
-            split.annotations,
-            split.images,
-            classes=checked.categories,
-            pipeline=pipeline,
-            training=split is checked.train,
-        )
+        _scenes_of(split, checked, pipeline=pipeline)
         for split, pipeline in (
             (checked.train, train_pipeline(_training_sizes(spec.recipe), masks=masks, flip=flip)),
             (checked.val, evaluation_pipeline(_test_sizes(spec.recipe), masks=masks)),
@@ -138,6 +134,21 @@ def load_data(spec: DetectSpec, context: JobContext) -> Data:
         category_ids=tuple(train.cat_ids),
         steps_per_epoch=share.steps(len(train)),
     )
+
+
+def _scenes_of(
+    split: SplitFiles, checked: Checked, *, pipeline: Sequence[Mapping[str, Any]]
+) -> CocoImages:
+    try:
+        return dataset(
+            split.annotations,
+            split.images,
+            classes=checked.categories,
+            pipeline=pipeline,
+            training=split is checked.train,
+        )
+    except DetectionError as error:
+        raise DatasetError(str(error)) from error
 
 
 def _has_masks(spec: DetectSpec) -> bool:

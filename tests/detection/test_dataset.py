@@ -92,6 +92,17 @@ def test_objects_have_their_boxes_and_masks_and_crowds_are_set_apart(folder: Pat
     assert crowds
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_annotations_may_be_in_any_encoding_of_json(
+    folder: Path, tmp_path: Path, encoding: str
+) -> None:
+    other = tmp_path / "annotations.json"
+    other.write_text((folder / "annotations.json").read_text("utf-8"), encoding)
+    pipeline = train_pipeline(Resizing((HEIGHT,), long_side=WIDTH), flip=0.0)
+    read = dataset(other, folder, classes=NAMES, pipeline=pipeline, training=True)
+    assert len(read) == len(made(folder))
+
+
 def test_pixels_come_in_blue_green_red(folder: Path) -> None:
     images = made(folder, training=False)
     about = images.get_data_info(2)

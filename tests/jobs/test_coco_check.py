@@ -168,6 +168,25 @@ def unnamed(coco: CocoFolder) -> None:
     coco.change("train", lambda document: document["images"][0].update(file_name=""))
 
 
+def below_nought(coco: CocoFolder) -> None:
+    def change(document: Document) -> None:
+        for record, name in (
+            (document["images"][0], "id"),
+            *((one, "image_id") for one in document["annotations"] if one["image_id"] == 1000),
+        ):
+            record[name] = -1
+
+    coco.change("train", change)
+
+
+def of_a_format_without_a_loader(coco: CocoFolder) -> None:
+    Image.new("RGB", (WIDTH, HEIGHT)).save(coco.image("train", FIRST), "TGA")
+
+
+def of_floats(coco: CocoFolder) -> None:
+    Image.new("F", (WIDTH, HEIGHT)).save(coco.image("train", FIRST), "TIFF")
+
+
 @pytest.mark.parametrize(
     ("spoil", "fault", "example"),
     [
@@ -179,6 +198,9 @@ def unnamed(coco: CocoFolder) -> None:
         (other_size, Fault.IMAGE_SIZE, "said to be 48 x 64, it is 64 x 48"),
         (turned, Fault.IMAGE_SIZE, "it is 48 x 64 (as its EXIF orientation turns it)"),
         (unnamed, Fault.IMAGE_RECORD, "number 0 of the list"),
+        (below_nought, Fault.IMAGE_RECORD, "number 0 of the list: {'id': -1"),
+        (of_a_format_without_a_loader, Fault.IMAGE_UNREADABLE, "load this kind of TGA"),
+        (of_floats, Fault.IMAGE_UNREADABLE, "load this kind of TIFF"),
     ],
 )
 def test_an_image_that_cannot_be_used_is_left_out_with_its_objects(
@@ -200,6 +222,28 @@ def test_an_image_that_cannot_be_used_is_left_out_with_its_objects(
     kept = json.loads(found.train.annotations.read_text())
     assert FIRST not in [one["file_name"] for one in kept["images"]]
     assert 1000 not in {one["image_id"] for one in kept["annotations"]}
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "TIFF", "BMP", "GIF"])
+def test_other_formats_are_sound_where_training_loads_them(
+    coco: CocoFolder, check: Check, kind: str
+) -> None:
+    Image.new("RGB", (WIDTH, HEIGHT)).save(coco.image("train", FIRST), kind)
+    assert check(coco).train.count == 4
+
+
+def test_a_size_is_that_with_which_training_loads_the_image(coco: CocoFolder, check: Check) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6  # which the loader heeds in a JPEG and not in an AVIF
+    Image.new("RGB", (WIDTH, HEIGHT)).save(coco.image("train", FIRST), "AVIF", exif=turned)
+    assert check(coco).train.count == 4
+
+
+def test_a_category_whose_id_scoring_would_round_is_refused(coco: CocoFolder, check: Check) -> None:
+    for split in ("train", "val"):
+        coco.change(split, lambda document: document["categories"][0].update(id=2**60))
+    with pytest.raises(DatasetError, match="number the categories from 1 on"):
+        check(coco)
 
 
 def test_images_that_share_an_id_are_left_out_all(coco: CocoFolder, check: Check) -> None:

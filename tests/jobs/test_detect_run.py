@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from jobs.classify import ClassifySpec
@@ -231,6 +232,31 @@ def test_the_library_has_no_weights_of_a_method_that_could_be_kept(scenes: Path)
     with pytest.raises(SpecError, match="no weights of kernel_warehouse; start from run:ID"):
         precheck(make_spec(scenes, start, frozen_stages=1))
     precheck(make_spec(scenes, {**start, "backbone": "resnet50/conv"}, frozen_stages=1))
+
+
+def test_images_too_small_to_be_learnt_from_are_a_fault_of_the_data(
+    scenes: Path, context: FolderContext
+) -> None:
+    for split in ("train", "val"):
+        file = scenes / "annotations" / f"instances_{split}2017.json"
+        document = json.loads(file.read_text())
+        document["annotations"] = [
+            {
+                **document["annotations"][0],
+                "image_id": image["id"],
+                "id": image["id"],
+                "bbox": [2, 2, 8, 8],
+                "area": 64,
+                "segmentation": [[2, 2, 10, 2, 10, 10, 2, 10]],
+            }
+            for image in document["images"]
+        ]
+        for image in document["images"]:
+            image.update(width=24, height=24)
+            Image.new("RGB", (24, 24)).save(scenes / f"{split}2017" / image["file_name"])
+        file.write_text(json.dumps(document))
+    with pytest.raises(DatasetError, match="sides of 32 pixels at least"):
+        run(make_spec(scenes), context)
 
 
 def test_digits_to_classify_are_refused_by_name() -> None:

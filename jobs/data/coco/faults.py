@@ -40,7 +40,7 @@ class Fault(Enum):
         self.effect = effect
         self.text = text
 
-    IMAGE_RECORD = (Effect.IMAGE, "images without an integer id or a file name")
+    IMAGE_RECORD = (Effect.IMAGE, "images without an id (an integer from 0 on) or a file name")
     IMAGE_TWICE = (Effect.IMAGE, "images listed a second time")
     IMAGE_ID_TWICE = (Effect.IMAGE, "images that share their id with a different one")
     IMAGE_MISSING = (Effect.IMAGE, "images whose file is missing")

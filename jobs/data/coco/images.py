@@ -17,6 +17,10 @@ Record = Mapping[str, Any]
 """An image, an object or a category as it stands in an annotation file."""
 
 _AT_ONCE = 512
+_USUAL = frozenset({"JPEG", "MPO", "PNG"})
+"""Formats, as Pillow calls them, that the loader of training reads as Pillow does."""
+_IDS = range(2**53)
+"""Numbers that scoring takes for an image: none below 0, none that it rounds."""
 _ORIENTATION = 0x0112
 _ON_ITS_SIDE = frozenset({5, 6, 7, 8})
 
@@ -110,8 +114,8 @@ def _distinct(listed: Iterable[Any], findings: Findings) -> dict[int, Record]:
 
 
 def has_id(record: Any) -> bool:
-    """Return whether something is a record with an integer for an id."""
-    return isinstance(record, dict) and type(record.get("id")) is int
+    """Return whether something is a record with an integer for an id that scoring takes."""
+    return isinstance(record, dict) and type(record.get("id")) is int and record["id"] in _IDS
 
 
 def _is_image(record: Any) -> bool:
@@ -172,6 +176,8 @@ def _look(file: Path) -> _Look:
         with PIL.Image.open(io.BytesIO(content)) as image:
             image.load()
             width, height = image.size
+            if image.format not in _USUAL:
+                return _as_loaded(look, content, kind=image.format)
             # the loader of training turns images as their EXIF orientation says
             if image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE:
                 return replace(look, size=(height, width), found="turned")
@@ -179,3 +185,14 @@ def _look(file: Path) -> _Look:
     # a broken file makes decoders raise nearly anything
     except Exception as error:
         return replace(look, fault=Fault.IMAGE_UNREADABLE, found=reason(error))
+
+
+def _as_loaded(look: _Look, content: bytes, *, kind: str | None) -> _Look:
+    """Return what the loader of training makes of an image in an unusual format."""
+    from detection.decoding import loaded_size
+
+    size = loaded_size(content)
+    if size is None:
+        found = f"training cannot load this kind of {kind}; JPEG and PNG would do"
+        return replace(look, fault=Fault.IMAGE_UNREADABLE, found=found)
+    return replace(look, size=size)

@@ -25,6 +25,7 @@ LAYOUT = (
 _KEY = b'"categories"'
 _END_BYTES = 2**20
 _LIST_BYTES = 2**23
+_LARGEST_ID = 2**53
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,11 @@ def checked_categories(found: object, file: Path) -> dict[int, str]:
         if type(number) is not int or not isinstance(name, str) or not name:
             raise DatasetError(
                 f"{file}: category {one!r} should have an id (an integer) and a name"
+            )
+        if abs(number) > _LARGEST_ID:
+            raise DatasetError(
+                f"{file}: category {one!r} has an id beyond {_LARGEST_ID}, which scoring would "
+                "round; number the categories from 1 on"
             )
         if number in names or name in names.values():
             raise DatasetError(

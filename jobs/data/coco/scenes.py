@@ -20,7 +20,7 @@ from jobs.data.coco.reading import ScenesVerdict, SplitVerdict, read_scenes
 from jobs.data.imagefolder import Split
 from jobs.errors import DatasetError
 
-_FORMAT = "convoy-scenes-1"
+_FORMAT = "convoy-scenes-2"
 _FOLDER = "scenes"
 
 
