@@ -77,7 +77,7 @@ def _gathered(mine: list[Found], context: JobContext) -> list[Found]:
     if context.world_size == 1:
         return mine
     parts: list[list[Found]] | None = [[]] * context.world_size if context.rank == 0 else None
-    dist.gather_object(mine, parts)
+    dist.gather_object(mine, parts, dst=0)
     return [found for part in parts or () for found in part]
 
 
@@ -85,7 +85,7 @@ def _told(scores: Scores | None, context: JobContext) -> Scores:
     """Return worker 0's scores on every worker."""
     if context.world_size > 1:
         box = [scores]
-        dist.broadcast_object_list(box)
+        dist.broadcast_object_list(box, src=0)
         scores = box[0]
     if scores is None:
         raise RuntimeError("worker 0 told no scores")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -75,6 +75,12 @@ class Progress:
         self.scores = dict(scores)
         if scores.get(main, -1.0) > self.best:
             self.best, self.best_epoch = scores[main], self.epoch
+
+    @classmethod
+    def of(cls, saved: Mapping[str, Any]) -> Self:
+        """Return the progress that a checkpoint holds, also one from when only top-1 was known."""
+        former = {"best_top1_pct": "best"}
+        return cls(**{former.get(name, name): value for name, value in saved.items()})
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -153,7 +159,7 @@ def read(trained: Trained, folder: Path, *, spec_hash: str, device: str) -> None
         trained.ema.module.load_state_dict(state["ema"])
     trained.optimiser.load_state_dict(state["optimiser"])
     trained.scaler.load_state_dict(state["scaler"])
-    trained.progress = Progress(**state["progress"])
+    trained.progress = Progress.of(state["progress"])
     _set_random_states(state["random"], device=device)
 
 
@@ -174,7 +180,7 @@ def read_scored(network: nn.Module, folder: Path, *, ema: bool) -> Progress:
     with _explained(folder):
         state = _mapped(folder)
         network.load_state_dict(state["ema" if ema else "network"])
-    return Progress(**state["progress"])
+    return Progress.of(state["progress"])
 
 
 def scored_weights(folder: Path, *, ema: bool = False) -> dict[str, Tensor]:

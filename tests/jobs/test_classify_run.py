@@ -23,6 +23,7 @@ from jobs.errors import (
 from jobs.job import Result
 from jobs.training import loop
 from jobs.training.optimiser import set_learning_rate
+from jobs.training.state import FILE
 from tests.jobs.context import FolderContext, KilledError
 
 MakeSpec = Callable[..., ClassifySpec]
@@ -163,6 +164,22 @@ def test_a_run_killed_after_any_checkpoint_goes_on_from_it(
     result = run(spec, killed)
     assert_same(saved(killed)["network"], saved(straight)["network"])
     assert without_clocks(result) == without_clocks(expected)
+
+
+def test_a_run_goes_on_from_a_checkpoint_of_an_earlier_version(
+    make_spec: MakeSpec, context: FolderContext
+) -> None:
+    context.kill_at_save = 1
+    with pytest.raises(KilledError):
+        run(make_spec(), context)
+    state = saved(context)
+    best = state["progress"].pop("best")
+    folder = context.resume()
+    assert folder is not None
+    torch.save({**state, "progress": {**state["progress"], "best_top1_pct": best}}, folder / FILE)
+    context.kill_at_save = None
+    result = run(make_spec(), context)
+    assert result.scores["best_top1_pct"] >= best > 0
 
 
 def test_a_run_killed_at_its_very_end_still_has_its_scores(
