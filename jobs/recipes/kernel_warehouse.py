@@ -125,7 +125,9 @@ def kw_detection_1x() -> DetectionRecipe:
     --workers 8 --gpus 1``. Published for plain ResNet-50 under it: box AP 39.6, mask AP 36.4; not
     measured here. Batch size and warm-up are mmdetection's, since the release leaves them to a file
     that is not part of it. It drops paths at 0.1 in its own ResNet-50 and not in the baseline
-    (`kw_detection_1x_drop_path`).
+    (`kw_detection_1x_drop_path`). It spares from decay what has ``norm`` in its name, so that the
+    norms of ResNet and MobileNetV2 decay; here none does. It keeps training kernels that a frozen
+    stage shares; here they are frozen with it.
     """
     return coco_3x_adamw().derive(
         name="kw_detection_1x", epochs=12, step_epochs=(8, 11), warmup_steps=500
