@@ -77,18 +77,37 @@ def make_network(
     return detector
 
 
-def check_initial(spec: DetectSpec) -> None:
-    """See that a file of initial weights fits the backbone, without making it.
+def check_initial(spec: DetectSpec, *, classes: int, parent: Parent | None = None) -> None:
+    """See that initial weights of a file or a run fit, without making the detector.
+
+    Args:
+        spec: Says which weights and which detector.
+        classes: Categories.
+        parent: The run that `spec.initial` names.
 
     Raises:
-        SpecError: It cannot be read or does not fit.
+        SpecError: They cannot be read or do not fit.
     """
-    if initials.is_file(spec.initial):
-        network = build(spec.backbone, classes=_CLASSES, image_size=_IMAGE_SIZE, device="meta")
+    source = _source(spec, parent)
+    if source is not None:
+        network = build(
+            spec.backbone, classes=_CLASSES, image_size=built_for(parent), device="meta"
+        )
         try:
-            weights.recognise(network, spec.initial, backbone=spec.backbone, own_classes=_CLASSES)
+            weights.recognise(network, source, backbone=spec.backbone, own_classes=_CLASSES)
         except WeightsError as error:
             raise SpecError(f"initial: {error}") from error
+    elif parent is not None:
+        detector = make_detector(
+            spec.detector,
+            backbone=spec.backbone,
+            classes=classes,
+            image_size=built_for(parent),
+            device="meta",
+            output_norms=spec.recipe.output_norms,
+            sizes=sizes_of(spec.recipe),
+        )
+        _require_same(detector, scored_weights(parent.folder), parent=parent, classes=classes)
 
 
 def sizes_of(recipe: DetectionRecipe) -> Sizes:
@@ -136,14 +155,17 @@ def cost_of(spec: DetectSpec, *, classes: int, parent: Parent | None = None) -> 
 
 
 def _preparation(spec: DetectSpec, parent: Parent | None) -> Callable[[nn.Module], None] | None:
-    source: str | dict[str, Tensor]
-    if parent is not None and parent.kind == "classify":
-        source = dict(scored_weights(parent.folder, ema=bool(parent.facts.get("ema"))))
-    elif initials.is_file(spec.initial):
-        source = spec.initial
-    else:
+    source = _source(spec, parent)
+    if source is None:
         return None
     return partial(_load, source=source, backbone=spec.backbone)
+
+
+def _source(spec: DetectSpec, parent: Parent | None) -> str | dict[str, Tensor] | None:
+    """Return the file, or the weights of the run, that the backbone is to be filled with."""
+    if parent is not None and parent.kind == "classify":
+        return scored_weights(parent.folder, ema=bool(parent.facts.get("ema")))
+    return spec.initial if initials.is_file(spec.initial) else None
 
 
 def _load(network: nn.Module, *, source: str | dict[str, Tensor], backbone: str) -> None:
@@ -152,15 +174,29 @@ def _load(network: nn.Module, *, source: str | dict[str, Tensor], backbone: str)
 
 
 def _fill(detector: nn.Module, state: dict[str, Tensor], *, parent: Parent, classes: int) -> None:
-    try:
-        detector.load_state_dict(state)
-    except RuntimeError as error:
-        theirs = parent.facts.get("classes")
-        reason = " ".join(str(error).split())[:300]
+    _require_same(detector, state, parent=parent, classes=classes)
+    detector.load_state_dict(state)
+
+
+def _require_same(
+    detector: nn.Module, state: dict[str, Tensor], *, parent: Parent, classes: int
+) -> None:
+    """Refuse the weights of another detector.
+
+    Raises:
+        SpecError: Names or shapes differ.
+    """
+    theirs = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    ours = {name: tuple(tensor.shape) for name, tensor in detector.state_dict().items()}
+    differing = sorted(dict(theirs.items() ^ ours.items()))
+    if differing:
+        first = differing[0]
         raise SpecError(
-            f"initial: the detector of that run (of {theirs} categories) is not this one (of "
-            f"{classes}): {reason}; start from the run that trained its backbone"
-        ) from error
+            f"initial: the detector of that run (of {parent.facts.get('classes')} categories) is "
+            f"not this one (of {classes}): {len(differing)} of its tensors differ, such as {first} "
+            f"(there {theirs.get(first)}, here {ours.get(first)}); start from the run that trained "
+            "its backbone"
+        )
 
 
 def built_for(parent: Parent | None) -> int:

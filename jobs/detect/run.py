@@ -37,10 +37,11 @@ def check(spec: DetectSpec, context: JobContext) -> None:
 
     Raises:
         DatasetError: The data are missing, broken or not in the layout.
-        SpecError: The file of initial weights does not fit the backbone.
+        SpecError: The initial weights of a file or a run do not fit the detector.
     """
-    check_data(spec, context)
-    check_initial(spec)
+    checked = check_data(spec, context)
+    parent = initials.find(spec.initial, context)
+    check_initial(spec, classes=len(checked.categories), parent=parent)
 
 
 def run(spec: DetectSpec, context: JobContext) -> Result:

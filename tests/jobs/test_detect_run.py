@@ -207,6 +207,10 @@ def test_a_detector_goes_on_from_a_detector_of_the_same_categories(
     context = FolderContext(tmp_path / "child")
     context.parents[3] = Parent("detect", TINY, {}, facts, folder)
     spec = make_spec(scenes, {"initial": "run:3"}, epochs=1, lr=1e-30)
+    check(spec, context)
+    wider = make_spec(scenes, {"initial": "run:3"}, epochs=1, box_channels=48)
+    with pytest.raises(SpecError, match=r"not this one .*: 6 of its tensors differ"):
+        check(wider, context)
     result = run(spec, context)
     assert result.facts["initial"].startswith("detect#")
     name = "roi_head.mask_head.conv_logits.weight"
