@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from torch import Tensor, nn
+from torch import nn
 
 from backbones.build import build
 from backbones.errors import UnsupportedNetworkError
