@@ -137,8 +137,9 @@ def _course(
         trained=trained,
         parallel=make_parallel(trained.network, context),
         checkpoints=checkpoints,
-        # they stand at their ends from the first step on
-        has_schedules=False,
+        # weights that were trained before stay where their schedules ended; attention of random
+        # ones has nothing to go by there yet, and gradients of MobileNetV2 grow a thousandfold
+        has_schedules=spec.initial == initials.SCRATCH,
     )
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
+from backbones.build import build
 from jobs.classify import ClassifySpec
 from jobs.classify.run import run as classify
 from jobs.detect import DetectSpec, precheck
@@ -236,6 +237,23 @@ def test_the_library_has_no_weights_of_a_method_that_could_be_kept(scenes: Path)
     with pytest.raises(SpecError, match="no weights of kernel_warehouse; start from run:ID"):
         precheck(make_spec(scenes, start, frozen_stages=1))
     precheck(make_spec(scenes, {**start, "backbone": "resnet50/conv"}, frozen_stages=1))
+
+
+def test_methods_follow_their_schedules_from_random_weights_alone(
+    scenes: Path, context: FolderContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+
+    def note(network: nn.Module, *, step: int, steps_per_epoch: int) -> None:
+        steps.append(step)
+
+    monkeypatch.setattr(loop, "anneal", note)
+    run(make_spec(scenes, epochs=1), context)
+    assert steps == [0, 1, 2, 3]
+    file = tmp_path / "trained.pth"
+    torch.save(build(TINY, classes=10, image_size=224).state_dict(), file)
+    run(make_spec(scenes, {"initial": str(file)}, epochs=1), FolderContext(tmp_path / "other"))
+    assert len(steps) == 4
 
 
 def test_images_too_small_to_be_learnt_from_are_a_fault_of_the_data(
