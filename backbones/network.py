@@ -179,12 +179,26 @@ def _require_weights(name: str) -> None:
 
         config = timm.get_pretrained_cfg(name, allow_unregistered=True)
         known = config is not None and config.has_weights
+        if config is not None and known:
+            _require_usual_pixels(name, mean=config.mean, std=config.std)
     else:
         known = False
     if not known:
         raise UnsupportedNetworkError(
             f"no pretrained weights are known for {name}; start from scratch or from a file of "
             "weights, or choose a network that has some"
+        )
+
+
+def _require_usual_pixels(name: str, *, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    """Refuse weights that were trained on images normalised otherwise than they are here."""
+    from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+    if (mean, std) != (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD):
+        raise UnsupportedNetworkError(
+            f"the library's weights of {name} expect pixels with mean {mean} and deviation {std}, "
+            f"and here they have ImageNet's ({IMAGENET_DEFAULT_MEAN}, {IMAGENET_DEFAULT_STD}); "
+            "start from scratch, from a run or from a file of weights, or choose another network"
         )
 
 

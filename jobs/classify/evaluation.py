@@ -65,7 +65,8 @@ def evaluate(
     # float64 counts whole images exactly up to 2**53
     sums = torch.zeros(4, dtype=torch.float64, device=context.device)
     classes = 0
-    for images, labels, _ in batches:
+    for number, (images, labels, _) in enumerate(batches):
+        context.status(f"scoring: {number / len(batches):.0%}")
         labels = labels.to(context.device, non_blocking=True)
         with devices.mixed(precision, device=context.device):
             logits = network(images.to(context.device, non_blocking=True)).float()

@@ -57,7 +57,6 @@ class DetectSpec(Spec):
         default=False,
         description="Whether to go on without images and objects that the check finds broken.",
     )
-    eval_batch: int = Field(default=1, ge=1, description="Images of one evaluation pass.")
     eval_every_epochs: int = Field(
         default=1, ge=1, description="Epochs between two evaluations; the last epoch is always."
     )

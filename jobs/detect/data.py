@@ -119,9 +119,8 @@ def load_data(spec: DetectSpec, context: JobContext) -> Data:
     share = share_of(spec.recipe, context, images=len(train))
     names, kinds = _described(train)
     order = MicroBatches(len(train), share=share, seed=spec.seed, kinds=kinds)
-    in_turn = InTurn(
-        len(val), batch=spec.eval_batch, rank=context.rank, world_size=context.world_size
-    )
+    # one by one, as mmdet's own configs have it: images padded to a common size score otherwise
+    in_turn = InTurn(len(val), batch=1, rank=context.rank, world_size=context.world_size)
     load = partial(
         _make_loader, processes=_loader_processes(spec, context, len(train)), device=context.device
     )

@@ -16,6 +16,7 @@ from detection.found import Found, from_sample, results
 from jobs import device as devices
 from jobs.detect import DetectSpec
 from jobs.detect.data import Batches, Data
+from jobs.errors import InterruptedRunError
 from jobs.job import JobContext
 
 
@@ -44,10 +45,15 @@ def evaluate(
         data: Its validation images, of which each worker takes its share.
         spec: Says precision and whether masks are scored.
         context: The workers that share the work.
+
+    Raises:
+        InterruptedRunError: The context asked to stop.
     """
     was_training = detector.training
     detector.eval()
-    mine = list(_found(detector, data.val_batches, spec=spec, context=context))
+    images = data.checked.val.count
+    found_here = _found(detector, data.val_batches, images=images, spec=spec, context=context)
+    mine = list(found_here)
     detector.train(was_training)
     found = sorted(_gathered(mine, context), key=lambda one: one.image_id)
     scores, entries = None, []
@@ -62,9 +68,14 @@ def evaluate(
 
 @torch.inference_mode()
 def _found(
-    detector: Any, batches: Batches, *, spec: DetectSpec, context: JobContext
+    detector: Any, batches: Batches, *, images: int, spec: DetectSpec, context: JobContext
 ) -> Iterator[Found]:
+    # as many as every worker has, since all must ask alike
+    asking = images // context.world_size
     for number, batch in enumerate(batches):
+        stop = context.stop_requested() if number < asking else None
+        if stop:
+            raise InterruptedRunError(stop)
         data = detector.data_preprocessor(batch, training=False)
         with devices.mixed(spec.recipe.precision, device=context.device):
             samples = detector(**data, mode="predict")

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import torch
 
+from detection.errors import DetectionError
 from detection.groups import parameter_groups
 from detection.samples import write_samples
 from jobs import device as devices
@@ -18,6 +19,7 @@ from jobs.detect.data import Data, check_data, load_data
 from jobs.detect.evaluation import Evaluated, evaluate
 from jobs.detect.loss import DetectionLoss
 from jobs.detect.network import check_initial, cost_of, make_network
+from jobs.errors import InterruptedRunError
 from jobs.job import JobContext, Json, Parent, Result
 from jobs.training.checkpoints import Checkpoints
 from jobs.training.loop import Course, train_epoch
@@ -162,7 +164,11 @@ def _train(spec: DetectSpec, data: Data, course: Course) -> Evaluated:
 def _evaluate(spec: DetectSpec, data: Data, course: Course) -> Evaluated:
     share_buffers([course.trained.network], course.context)
     course.context.status(f"looking at {data.checked.val.count:,} validation images")
-    return evaluate(course.trained.network, data, spec=spec, context=course.context)
+    try:
+        return evaluate(course.trained.network, data, spec=spec, context=course.context)
+    except InterruptedRunError:
+        course.checkpoints.save()
+        raise
 
 
 def _report_epoch(course: Course) -> None:
@@ -185,14 +191,18 @@ def _keep(last: Evaluated, spec: DetectSpec, data: Data, context: JobContext) ->
     file = context.workdir / PREDICTIONS
     file.write_text(json.dumps(last.entries, separators=(",", ":")), "utf-8")
     context.keep(file, name=PREDICTIONS)
-    names = write_samples(
-        context.workdir,
-        annotation_file=data.checked.val.annotations,
-        images=data.checked.val.images,
-        found=last.found,
-        category_ids=data.category_ids,
-        count=spec.samples,
-    )
+    try:
+        names = write_samples(
+            context.workdir,
+            annotation_file=data.checked.val.annotations,
+            images=data.checked.val.images,
+            found=last.found,
+            category_ids=data.category_ids,
+            count=spec.samples,
+        )
+    except DetectionError as error:  # an image went away: no reason to lose what was trained
+        logger.warning("no pictures are kept: %s", error)
+        return
     for name in names:
         context.keep(context.workdir / name, name=name)
 

@@ -55,3 +55,12 @@ def test_the_classifier_has_the_width_asked_for(name: str) -> None:
 def test_weights_that_nobody_published_are_refused_not_drawn(network: str) -> None:
     with pytest.raises(UnsupportedNetworkError, match=f"no pretrained weights .* {network}"):
         networks.create(network, options=networks.Options(), classes=10, pretrained=True)
+
+
+def test_weights_for_pixels_of_another_scale_are_refused() -> None:
+    with pytest.raises(
+        UnsupportedNetworkError, match=r"expect pixels with mean \(0\.5, "
+    ):
+        networks.create(
+            "tf_mobilenetv3_small_100", options=networks.Options(), classes=10, pretrained=True
+        )

@@ -143,7 +143,7 @@ def test_each_region_is_of_one_class_however_few_there_are(classes: int) -> None
     spec = spec_of(classes=classes, sizes={**SMALL, "detections": 40})
     (image,) = first_pass(spec, "resnet10t/se")
     objects: Mapping[str, Tensor] = image.pred_instances
-    assert objects["labels"].unique().tolist() == [0]
+    assert set(objects["labels"].tolist()) == {0}
 
 
 def test_another_seed_gives_other_regions() -> None:

@@ -12,9 +12,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from backbones.build import build
+from detection.errors import DetectionError
 from jobs.classify import ClassifySpec
 from jobs.classify.run import run as classify
 from jobs.detect import DetectSpec, precheck
+from jobs.detect import run as detect_run
 from jobs.detect.run import check, run
 from jobs.errors import DatasetError, DivergedError, InterruptedRunError, SpecError
 from jobs.job import Parent, Result
@@ -126,6 +128,32 @@ def test_a_run_asked_to_stop_saves_and_stops(scenes: Path, tmp_path: Path) -> No
     with pytest.raises(InterruptedRunError):
         run(make_spec(scenes), context)
     assert context.saves == [3]
+
+
+def test_a_run_asked_to_stop_while_it_is_scored_saves_and_scores_again(
+    scenes: Path, tmp_path: Path
+) -> None:
+    spec = make_spec(scenes)
+    expected = run(spec, FolderContext(tmp_path / "whole"))
+    context = FolderContext(tmp_path / "run", stop_at_step=9)  # after the last of 8 steps
+    with pytest.raises(InterruptedRunError):
+        run(spec, context)
+    assert context.saves == [4, 8]
+    context.stop_at_step = None
+    result = run(spec, context)
+    assert result.rows == expected.rows
+    assert result.scores["train_loss"] == expected.scores["train_loss"]
+
+
+def test_pictures_that_cannot_be_drawn_do_not_lose_the_run(
+    scenes: Path, context: FolderContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise DetectionError("an image went away")
+
+    monkeypatch.setattr(detect_run, "write_samples", fail)
+    assert run(make_spec(scenes, epochs=1), context).rows
+    assert (context.root / "kept" / "predictions.json").is_file()
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_scenes(
