@@ -58,9 +58,7 @@ def test_weights_that_nobody_published_are_refused_not_drawn(network: str) -> No
 
 
 def test_weights_for_pixels_of_another_scale_are_refused() -> None:
-    with pytest.raises(
-        UnsupportedNetworkError, match=r"expect pixels with mean \(0\.5, "
-    ):
+    with pytest.raises(UnsupportedNetworkError, match=r"expect pixels with mean \(0\.5, "):
         networks.create(
             "tf_mobilenetv3_small_100", options=networks.Options(), classes=10, pretrained=True
         )
