@@ -177,6 +177,21 @@ def test_a_latency_stands_beside_the_detector_that_it_is_of() -> None:
     assert [one.p50_ms for one in group.rows[0].latency] == [30.0]
 
 
+def test_the_time_of_a_backbone_alone_stands_beside_its_own_counts() -> None:
+    run = timed(1, R50, 30.0)
+    assert run.result is not None
+    (row,) = run.result["rows"]
+    rows = [
+        row,
+        {**row, "p50_ms": 9.0, "protocol": f"{row['protocol']} backbone", "part": "backbone"},
+    ]
+    facts = {**run.result["facts"], "backbone_params": 23_500_000}
+    run = replace(run, result={**run.result, "rows": rows, "facts": facts})
+    groups = leaderboard([run], wanted=Wanted(task="benchmark"))
+    found = {group.rows[0].latency[0].p50_ms: group.rows[0].params for group in groups}
+    assert found == {30.0: 44_400_000, 9.0: 23_500_000}
+
+
 def test_detectors_are_sorted_by_the_time_that_most_of_them_have() -> None:
     runs = [detected(1, R50, 34.0), detected(2, ONE, 38.0), timed(3, R50, 300.0)]
     runs += [timed(4, ONE, 200.0), timed(5, R50, 90.0, part="backbone")]

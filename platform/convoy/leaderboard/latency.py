@@ -27,6 +27,7 @@ class Latency:
         ratio_low, ratio_high: Its 95 % interval.
         settled: Whether the measurement came to rest.
         run: The run that measured it.
+        part: What of a detector was measured: ``backbone``, or all of it.
     """
 
     device: str
@@ -43,6 +44,12 @@ class Latency:
     ratio_low: float | None = None
     ratio_high: float | None = None
     settled: bool = True
+    part: str = ""
+
+    @property
+    def is_of_backbone(self) -> bool:
+        """Whether the backbone of a detector was measured alone."""
+        return self.part == "backbone"
 
 
 class Timed(Protocol):

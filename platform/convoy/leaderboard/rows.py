@@ -203,11 +203,12 @@ def _latency_rows(runs: Sequence[Run]) -> list[Row]:
                     ("classes", facts.get("classes")),
                 )
             )
+            measured = "backbone_" if latency.is_of_backbone else ""
             found[key, run.backbone] = Row(
                 run.backbone,
                 key,
-                params=facts.get("params"),
-                madds=facts.get("madds"),
+                params=facts.get(f"{measured}params"),
+                madds=facts.get(f"{measured}madds"),
                 madds_assembly=facts.get("madds_assembly"),
                 latency=(latency,),
             )
