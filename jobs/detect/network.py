@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import partial
 
-from torch import Tensor, nn
+from torch import nn
 
-from backbones import weights
-from backbones.build import build
 from backbones.errors import BackboneError, WeightsError
+from detection import weights as detectors
 from detection.cost import detector_cost
 from detection.detector import make_detector
 from detection.errors import DetectionError
 from detection.settings import Sizes
 from jobs import initial as initials
 from jobs.detect import DetectSpec
+from jobs.detect.start import Start, built_for, check_backbone, explained, load_backbone, start_of
 from jobs.errors import SpecError
 from jobs.job import Json, Parent
 from jobs.recipes import DetectionRecipe
-from jobs.training.state import scored_weights
-
-logger = logging.getLogger(__name__)
-
-_CLASSES = 1000
-"""Width of the classifier that is cut away."""
-_IMAGE_SIZE = 224
-"""Side of the images for which a backbone is built when nobody trained it before."""
 
 
 def make_network(
-    spec: DetectSpec, *, classes: int, device: str, parent: Parent | None = None
+    spec: DetectSpec,
+    *,
+    classes: int,
+    device: str,
+    parent: Parent | None = None,
+    side: int | None = None,
 ) -> nn.Module:
     """Make the detector of a spec and give it its initial weights.
 
@@ -40,17 +36,19 @@ def make_network(
         classes: Categories.
         device: Where.
         parent: The run that `spec.initial` names.
+        side: Of the images for which the backbone is built, px; None: what the parent saw.
 
     Raises:
         SpecError: The detector cannot be made, or the weights cannot be had or do not fit.
     """
     pretrained = spec.initial == initials.PRETRAINED
+    start = start_of(spec, parent)
     try:
         detector = make_detector(
             spec.detector,
             backbone=spec.backbone,
             classes=classes,
-            image_size=built_for(parent),
+            image_size=side or built_for(parent),
             seed=spec.seed,
             device=device,
             frozen_stages=spec.recipe.frozen_stages,
@@ -58,7 +56,7 @@ def make_network(
             drop_path=spec.recipe.drop_path,
             output_norms=spec.recipe.output_norms,
             pretrained=pretrained,
-            prepare=_preparation(spec, parent),
+            prepare=_preparation(spec, start),
             sizes=sizes_of(spec.recipe),
         )
     except WeightsError as error:
@@ -72,8 +70,9 @@ def make_network(
             f"the library's weights for {spec.backbone} cannot be had ({error}); use "
             f"initial={initials.RUN}ID, a file of weights, or {initials.SCRATCH}"
         ) from error
-    if parent is not None and parent.kind == "detect":
-        _fill(detector, scored_weights(parent.folder), parent=parent, classes=classes)
+    if start.whole is not None:
+        with explained():
+            detectors.fill(detector, start.whole)
     return detector
 
 
@@ -88,16 +87,10 @@ def check_initial(spec: DetectSpec, *, classes: int, parent: Parent | None = Non
     Raises:
         SpecError: They cannot be read or do not fit.
     """
-    source = _source(spec, parent)
-    if source is not None:
-        network = build(
-            spec.backbone, classes=_CLASSES, image_size=built_for(parent), device="meta"
-        )
-        try:
-            weights.recognise(network, source, backbone=spec.backbone, own_classes=_CLASSES)
-        except WeightsError as error:
-            raise SpecError(f"initial: {error}") from error
-    elif parent is not None:
+    start = start_of(spec, parent)
+    if start.backbone is not None:
+        check_backbone(spec, start.backbone, parent=parent)
+    if start.whole is not None:
         detector = make_detector(
             spec.detector,
             backbone=spec.backbone,
@@ -107,7 +100,8 @@ def check_initial(spec: DetectSpec, *, classes: int, parent: Parent | None = Non
             output_norms=spec.recipe.output_norms,
             sizes=sizes_of(spec.recipe),
         )
-        _require_same(detector, scored_weights(parent.folder), parent=parent, classes=classes)
+        with explained():
+            detectors.require_fit(detector, start.whole)
 
 
 def sizes_of(recipe: DetectionRecipe) -> Sizes:
@@ -154,53 +148,7 @@ def cost_of(spec: DetectSpec, *, classes: int, parent: Parent | None = None) -> 
     }
 
 
-def _preparation(spec: DetectSpec, parent: Parent | None) -> Callable[[nn.Module], None] | None:
-    source = _source(spec, parent)
-    if source is None:
+def _preparation(spec: DetectSpec, start: Start) -> Callable[[nn.Module], None] | None:
+    if start.backbone is None:
         return None
-    return partial(_load, source=source, backbone=spec.backbone)
-
-
-def _source(spec: DetectSpec, parent: Parent | None) -> str | dict[str, Tensor] | None:
-    """Return the file, or the weights of the run, that the backbone is to be filled with."""
-    if parent is not None and parent.kind == "classify":
-        return scored_weights(parent.folder, ema=bool(parent.facts.get("ema")))
-    return spec.initial if initials.is_file(spec.initial) else None
-
-
-def _load(network: nn.Module, *, source: str | dict[str, Tensor], backbone: str) -> None:
-    fit = weights.load(network, source, backbone=backbone, own_classes=_CLASSES)
-    logger.info("initial weights of the backbone", extra={"found": str(fit)})
-
-
-def _fill(detector: nn.Module, state: dict[str, Tensor], *, parent: Parent, classes: int) -> None:
-    _require_same(detector, state, parent=parent, classes=classes)
-    detector.load_state_dict(state)
-
-
-def _require_same(
-    detector: nn.Module, state: dict[str, Tensor], *, parent: Parent, classes: int
-) -> None:
-    """Refuse the weights of another detector.
-
-    Raises:
-        SpecError: Names or shapes differ.
-    """
-    theirs = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    ours = {name: tuple(tensor.shape) for name, tensor in detector.state_dict().items()}
-    differing = sorted(dict(theirs.items() ^ ours.items()))
-    if differing:
-        first = differing[0]
-        raise SpecError(
-            f"initial: the detector of that run (of {parent.facts.get('classes')} categories) is "
-            f"not this one (of {classes}): {len(differing)} of its tensors differ, such as {first} "
-            f"(there {theirs.get(first)}, here {ours.get(first)}); start from the run that trained "
-            "its backbone"
-        )
-
-
-def built_for(parent: Parent | None) -> int:
-    """Return the side of the images for which a backbone is built: those it was trained on."""
-    facts = parent.facts if parent is not None else {}
-    side = facts.get("built_for", facts.get("image_size"))
-    return side if isinstance(side, int) else _IMAGE_SIZE
+    return partial(load_backbone, source=start.backbone, backbone=spec.backbone)

@@ -6,15 +6,21 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from convoy.errors import ConvoyError
-from convoy.inspection import KIND, choose_checkpoint
+from convoy.inspection import choose_checkpoint
 from convoy.records import Checkpoint, Run
 from convoy.settings import Settings
 from convoy.storage import MIB, Storage
-from jobs.classify import ClassifySpec
 from jobs.job import read_spec
+
+if TYPE_CHECKING:
+    from jobs.classify import ClassifySpec
+    from jobs.detect import DetectSpec
+    from jobs.training.state import Progress
+
+CLASSIFY, DETECT = "classify", "detect"
 
 SUFFIX = ".safetensors"
 """How the file is named, since other programs go by that."""
@@ -52,7 +58,7 @@ def export(
     step: int | None = None,
     replace: bool = False,
 ) -> Written:
-    """Write the network of a checkpoint as safetensors.
+    """Write the network or the detector of a checkpoint as safetensors.
 
     Args:
         run: The run.
@@ -69,29 +75,44 @@ def export(
     """
     _require(run, file, replace=replace)
     checkpoint = choose_checkpoint(checkpoints, run_id=run.id, step=step)
-    from jobs.classify.scored import export as write  # loads torch
-
-    spec = cast("ClassifySpec", read_spec(run.kind, run.spec))
-    facts = (run.result or {}).get("facts", {})
+    write = _write_detector if run.kind == DETECT else _write_classifier
     with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
         local = Storage(settings.storage_url).fetch(checkpoint.path, into=Path(folder))
-        progress = write(
-            spec, local, file, classes=facts["classes"], total_steps=run.total_steps or 0
-        )
+        progress = write(run, local, file)
+    facts = (run.result or {}).get("facts", {})
     return Written(
         file=str(file),
-        backbone=spec.backbone,
+        backbone=run.backbone,
         classes=facts["classes"],
         epoch=progress.epoch,
         step=progress.steps,
-        ema=spec.recipe.ema is not None,
+        ema=bool(facts.get("ema")),
         mib=file.stat().st_size / MIB,
     )
 
 
+def _write_classifier(run: Run, checkpoint: Path, file: Path) -> Progress:
+    from jobs.classify.scored import export as write  # loads torch
+
+    spec = cast("ClassifySpec", read_spec(run.kind, run.spec))
+    classes = (run.result or {})["facts"]["classes"]
+    return write(spec, checkpoint, file, classes=classes, total_steps=run.total_steps or 0)
+
+
+def _write_detector(run: Run, checkpoint: Path, file: Path) -> Progress:
+    from jobs.detect.exporting import export as write  # loads torch and mmdetection
+
+    spec = cast("DetectSpec", read_spec(run.kind, run.spec))
+    facts = (run.result or {})["facts"]
+    return write(spec, checkpoint, file, classes=facts["classes"], built_for=facts.get("built_for"))
+
+
 def _require(run: Run, file: Path, *, replace: bool) -> None:
-    if run.kind != KIND:
-        raise ConvoyError(f"run {run.id} is a {run.kind}; only {KIND} runs have weights to export")
+    if run.kind not in {CLASSIFY, DETECT}:
+        raise ConvoyError(
+            f"run {run.id} is a {run.kind}; only {CLASSIFY} and {DETECT} runs have weights to "
+            "export"
+        )
     if not run.state.is_final or not run.result:
         raise ConvoyError(
             f"run {run.id} is {run.state}; its weights are exported once it succeeded"

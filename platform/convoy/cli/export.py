@@ -43,6 +43,9 @@ def export(
         f"{written.file}: {of} of {written.backbone} after {written.epoch} epochs "
         f"(step {written.step:,}), {written.mib:.1f} MiB"
     )
+    if run.kind == weights_export.DETECT:
+        say.hint(f"platform submit detect '{written.backbone}' --set initial={written.file} ...")
+        return
     say.hint(
         f"platform describe '{written.backbone}' --weights {written.file} "
         f"--classes {written.classes}"

@@ -17,6 +17,8 @@ from convoy.settings import load
 from convoy.states import RunState
 from convoy.store import Store
 from convoy.submission import Wishes, prepare
+from tests.jobs import few_scenes
+from tests.jobs.few_scenes import make_spec
 from tests.platform.cli.conftest import Command
 
 WAREHOUSES, AVERAGED, LATENCY = 1, 2, 3
@@ -66,6 +68,31 @@ def test_the_weights_that_were_scored_come_out_whole(
     assert fit.temperature_from == "file"
 
 
+def test_a_detector_comes_out_whole_and_begins_another(tmp_path: Path) -> None:
+    scenes = few_scenes.write(tmp_path / "cache", tmp_path / "scenes")
+    home, file = tmp_path / "home", tmp_path / "detector.safetensors"
+    settings = load({"CONVOY_HOME": str(home)})
+    wishes, call = Wishes(owner="ada"), Command(home)
+    spec = make_spec(scenes, {"backbone": "test_resnet/kernel_warehouse"}, epochs=1)
+    with Store.create(settings.store_url) as store:
+        store.submit(prepare("detect", spec.model_dump(mode="json"), wishes=wishes))
+        Dispatcher(store, InlineLauncher(), settings).run(until_idle=True)
+        answer = call("export", "1", "--to", str(file))
+        assert answer.status == 0, answer.whole
+        assert "weights of test_resnet/kernel_warehouse after 1 epochs" in answer.out
+        (checkpoint,) = (home / "storage").rglob("state.pt")
+        kept = torch.load(checkpoint, weights_only=True)["network"]
+        written = load_file(file)
+        assert all(torch.equal(kept[name], tensor) for name, tensor in written.items())
+        values = spec.derive(initial=str(file), seed=1).model_dump(mode="json")
+        store.submit(prepare("detect", values, wishes=wishes))
+        Dispatcher(store, InlineLauncher(), settings).run(until_idle=True)
+        done = store.run(2)
+        assert done.state is RunState.SUCCEEDED, done.failure_text
+        assert done.result is not None
+        assert done.result["facts"]["initial"].startswith("file#")
+
+
 def test_a_file_is_described_before_it_is_trained_from(call: Command, tmp_path: Path) -> None:
     file = tmp_path / "weights.safetensors"
     answer = call("export", str(WAREHOUSES), "--to", str(file))
@@ -113,7 +140,7 @@ def test_another_run_begins_with_them(call: Command, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((str(LATENCY),), "is a benchmark; only classify runs have weights"),
+        ((str(LATENCY),), "is a benchmark; only classify and detect runs have weights"),
         ((str(WAREHOUSES), "--step", "3"), "keeps no checkpoint of step 3; kept: "),
         (("99",), "99"),
     ],
