@@ -19,6 +19,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from jobs.data.alone import alone
 from jobs.data.imagefolder import SPLITS, Listing, Sample
 from jobs.errors import DatasetError
 
@@ -65,6 +66,13 @@ def inspect(
         status: Told in words how far it is.
     """
     file = cache / _FOLDER / f"{_signature(listing)}.json"
+    with alone(file.stem, cache=cache):
+        return _recalled_or_read(listing, file, threads=threads, status=status)
+
+
+def _recalled_or_read(
+    listing: Listing, file: Path, *, threads: int, status: Callable[[str], None]
+) -> Verdict:
     if file.is_file():
         try:
             return Verdict.model_validate_json(file.read_text("utf-8"))

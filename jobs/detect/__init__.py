@@ -51,8 +51,8 @@ class DetectSpec(Spec):
         default=initials.SCRATCH,
         description="Initial weights of the backbone: `scratch`, `pretrained` (the library's, of "
         "the plain network), `run:ID` (a run that classifies, or one that detects the same "
-        "categories; waited for), or a file of weights (.safetensors, .pt, .pth): of the backbone, or of a whole "
-        "detector, ours or mmdetection's with its own ResNet.",
+        "categories; waited for), or a file of weights (.safetensors, .pt, .pth): of the backbone, "
+        "or of a whole detector, ours or mmdetection's with its own ResNet.",
     )
     skip_bad: bool = Field(
         default=False,

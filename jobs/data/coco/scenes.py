@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.data.alone import alone
 from jobs.data.coco.faults import Report
 from jobs.data.coco.layout import Place, category_names, image_files, places
 from jobs.data.coco.reading import ScenesVerdict, SplitVerdict, read_scenes
@@ -100,9 +101,8 @@ def check_scenes(
     category_names(root)
     train, val = places(root)
     folder = cache / _FOLDER / _signature((train, val), masks=masks)
-    verdict = ScenesVerdict.recall(folder)
-    if verdict is None:
-        verdict = read_scenes(
+    with alone(folder.name, cache=cache):
+        verdict = ScenesVerdict.recall(folder) or read_scenes(
             (train, val), folder=folder, masks=masks, threads=threads, status=status
         )
     if verdict.report.skipping() and not skip_bad:

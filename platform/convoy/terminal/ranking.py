@@ -92,7 +92,7 @@ def _cells(row: Row, group: Group, scores: Mapping[str, Measure]) -> dict[str, C
 def _notes(group: Group) -> list[str]:
     notes = [exports.interval_note(group)]
     if any(row.accuracy for row in group.rows):
-        notes.append("rows of one rank cannot be told apart by their intervals")
+        notes.append("rows of one rank cannot be told apart")
     notes += exports.latency_notes(group)
     others = exports.protocols(group)[1:]
     notes += [f"also measured: {protocol} on {device} (--json)" for device, protocol in others]
