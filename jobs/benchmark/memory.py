@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import threading
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +15,12 @@ import torch
 _SAMPLE_S = 0.001
 
 CPU_NOTE = "memory: growth of the process's resident set, sampled each ms from building on"
+
+
+def _give_back() -> None:
+    """Let the C library return what is free, since what it kept would be taken without growth."""
+    with suppress(AttributeError, OSError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class PeakMemory:
@@ -34,6 +42,7 @@ class PeakMemory:
     def __enter__(self) -> Self:
         """Start from what is taken now."""
         gc.collect()
+        _give_back()
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
             torch.cuda.reset_peak_memory_stats(self._device)

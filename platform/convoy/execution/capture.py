@@ -23,7 +23,12 @@ class Facts(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Return the line: message, then ``name=value`` of each fact."""
-        facts = {name: value for name, value in vars(record).items() if name not in _OWN}
+        # a leading underscore: what libraries add to every record, such as Ray's time of it
+        facts = {
+            name: value
+            for name, value in vars(record).items()
+            if name not in _OWN and not name.startswith("_")
+        }
         words = [f"{name}={_short(value)}" for name, value in facts.items()]
         return " ".join([super().formatMessage(record), *words])
 

@@ -19,7 +19,8 @@ from tests.platform.execution.platform_home import Platform
 
 pytestmark = pytest.mark.ray
 
-STEPS = 3 * 16
+STEPS = 40
+"""Of an epoch."""
 
 PHOTOGRAPHS = {
     "base": "coco_1x",
@@ -55,13 +56,14 @@ def test_a_detector_whose_process_is_killed_in_mid_epoch_goes_on_from_there(
     platform: Platform, wait_until: Callable[..., None], tmp_path: Path
 ) -> None:
     store = platform.store
-    scenes = few_scenes.write(tmp_path / "cache", tmp_path / "scenes", train=32)
-    spec = make_spec(scenes, {"checkpoint_every_s": 0.5}, epochs=3)
+    scenes = few_scenes.write(tmp_path / "cache", tmp_path / "scenes", train=2 * STEPS)
+    # a checkpoint a step, so that there is time to look and one of mid-epoch to be found
+    spec = make_spec(scenes, {"checkpoint_every_s": 1e-3}, epochs=3)
     run = platform.submit("detect", spec.model_dump(mode="json"))
     platform.dispatch()
 
     def in_mid_epoch() -> bool:
-        return any(one.step > 16 and one.step % 16 for one in store.checkpoints(run.id))
+        return any(one.step > STEPS and one.step % STEPS for one in store.checkpoints(run.id))
 
     wait_until(in_mid_epoch, timeout_s=240)
     pid: Any = store.attempts(run.id)[0].pid
@@ -71,8 +73,9 @@ def test_a_detector_whose_process_is_killed_in_mid_epoch_goes_on_from_there(
     first, second = store.attempts(run.id)
     assert first.outcome is Outcome.LOST
     assert second.resumed_step is not None
-    assert second.resumed_step > 16
-    assert result["facts"]["train_samples_seen"] == 2 * STEPS
+    assert second.resumed_step > STEPS
+    assert second.resumed_step % STEPS
+    assert result["facts"]["train_samples_seen"] == 3 * 2 * STEPS
     assert [point.epoch for point in store.series(run.id)["val_mask_ap_pct"]] == [1, 2, 3]
     names = {artifact.name for artifact in store.artifacts(run.id)}
     assert {"predictions.json", "samples.json", "samples/000.png"} <= names
