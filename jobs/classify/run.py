@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import nn
@@ -22,11 +20,9 @@ from jobs.data import source
 from jobs.errors import DivergedError
 from jobs.job import JobContext, Json, Result
 from jobs.training.checkpoints import Checkpoints
-from jobs.training.loop import Course, train_epoch
+from jobs.training.loop import Course, report_epoch, train_epoch
 from jobs.training.state import Progress, Trained
 from jobs.training.workers import make_parallel, share_buffers
-
-logger = logging.getLogger(__name__)
 
 MAIN = "top1_pct"
 """The score by which epochs are compared."""
@@ -72,8 +68,7 @@ def run(spec: ClassifySpec, context: JobContext) -> Result:
         checkpoints = Checkpoints(
             trained, spec_hash=spec.digest(), every_s=spec.checkpoint_every_s, context=context
         )
-        if checkpoints.resume():
-            context.status(f"going on from step {trained.progress.steps}")
+        checkpoints.resume()
         course = _course(spec, data, context, trained=trained, checkpoints=checkpoints)
         # before training: at its end a file of initial weights may be gone, or another one
         facts = _facts(spec, data, workers=context.world_size, device=context.device)
@@ -81,7 +76,7 @@ def run(spec: ClassifySpec, context: JobContext) -> Result:
         while trained.progress.epoch < recipe.epochs:
             train_epoch(course)
             trained.progress.count_epoch(_score(course, data).named(), main=MAIN)
-            _report_epoch(course)
+            report_epoch(course)
             checkpoints.save()
         checkpoints.count_time()
         return Result(
@@ -92,12 +87,12 @@ def run(spec: ClassifySpec, context: JobContext) -> Result:
 
 def _make_trained(spec: ClassifySpec, network: nn.Module, *, device: str) -> Trained:
     recipe = spec.recipe
-    return Trained(
-        network=network,
-        optimiser=make_optimiser(network, recipe),
-        scaler=torch.amp.GradScaler(torch.device(device).type, enabled=recipe.precision == "fp16"),
+    return Trained.fresh(
+        network,
+        make_optimiser(network, recipe),
+        precision=recipe.precision,
+        device=device,
         ema=None if recipe.ema is None else ModelEmaV3(network, decay=recipe.ema),
-        progress=Progress(),
     )
 
 
@@ -150,18 +145,6 @@ def _score(course: Course, data: Data) -> Scores:
             f"{course.checkpoints.kept}; try a lower recipe.lr or more recipe.warmup_epochs"
         )
     return scores
-
-
-def _report_epoch(course: Course) -> None:
-    progress = course.trained.progress
-    facts = {"epoch": progress.epoch, "train_loss": progress.train_loss, **progress.scores}
-    logger.info("epoch done", extra=facts)
-    course.context.report(
-        step=progress.steps,
-        total_steps=course.total_steps,
-        metrics={f"val_{name.removeprefix('val_')}": v for name, v in progress.scores.items()},
-        epoch=progress.epoch,
-    )
 
 
 def _scores(progress: Progress) -> dict[str, float]:

@@ -22,7 +22,7 @@ from jobs.detect.network import check_initial, cost_of, make_network
 from jobs.errors import InterruptedRunError
 from jobs.job import JobContext, Json, Parent, Result
 from jobs.training.checkpoints import Checkpoints
-from jobs.training.loop import Course, train_epoch
+from jobs.training.loop import Course, report_epoch, train_epoch
 from jobs.training.optimiser import optimiser_over
 from jobs.training.state import Progress, Trained
 from jobs.training.workers import make_parallel, share_buffers
@@ -71,8 +71,7 @@ def run(spec: DetectSpec, context: JobContext) -> Result:
         checkpoints = Checkpoints(
             trained, spec_hash=spec.digest(), every_s=spec.checkpoint_every_s, context=context
         )
-        if checkpoints.resume():
-            context.status(f"going on from step {trained.progress.steps}")
+        checkpoints.resume()
         course = _course(spec, data, context, trained=trained, checkpoints=checkpoints)
         # before training: at its end a file of initial weights may be gone, or another one
         facts = _facts(spec, data, context, parent=parent)
@@ -105,14 +104,11 @@ def _make_trained(
         layer_decay=recipe.layer_decay,
         layers=recipe.layers,
     )
-    return Trained(
-        network=detector,
-        optimiser=optimiser_over(groups, recipe),
-        scaler=torch.amp.GradScaler(
-            torch.device(context.device).type, enabled=recipe.precision == "fp16"
-        ),
-        ema=None,
-        progress=Progress(),
+    return Trained.fresh(
+        detector,
+        optimiser_over(groups, recipe),
+        precision=recipe.precision,
+        device=context.device,
     )
 
 
@@ -155,7 +151,7 @@ def _train(spec: DetectSpec, data: Data, course: Course) -> Evaluated:
         if (progress.epoch + 1) % spec.eval_every_epochs == 0 or progress.epoch + 1 == epochs:
             last = _evaluate(spec, data, course)
         progress.count_epoch(last.scores.named() if last else {}, main=main_score(spec))
-        _report_epoch(course)
+        report_epoch(course)
         course.checkpoints.save()
     # a run that died after its last checkpoint has the scores but not what they are made of
     return last or _evaluate(spec, data, course)
@@ -169,18 +165,6 @@ def _evaluate(spec: DetectSpec, data: Data, course: Course) -> Evaluated:
     except InterruptedRunError:
         course.checkpoints.save()
         raise
-
-
-def _report_epoch(course: Course) -> None:
-    progress = course.trained.progress
-    facts = {"epoch": progress.epoch, "train_loss": progress.train_loss, **progress.scores}
-    logger.info("epoch done", extra=facts)
-    course.context.report(
-        step=progress.steps,
-        total_steps=course.total_steps,
-        metrics={f"val_{name}": value for name, value in progress.scores.items()},
-        epoch=progress.epoch,
-    )
 
 
 def _keep(last: Evaluated, spec: DetectSpec, data: Data, context: JobContext) -> None:

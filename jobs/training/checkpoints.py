@@ -31,14 +31,14 @@ class Checkpoints:
         self._saved_at = self._counted_at = time.monotonic()
         self._last_step: int | None = None
 
-    def resume(self) -> bool:
+    def resume(self) -> None:
         """Go on from the last checkpoint, if there is one."""
         folder = self._context.resume()
         if folder is None:
-            return False
+            return
         state.read(self._trained, folder, spec_hash=self._spec_hash, device=self._context.device)
         self._last_step = self._trained.progress.steps
-        return True
+        self._context.status(f"going on from step {self._last_step}")
 
     def save(self) -> None:
         """Save now. All workers call it at the same step."""

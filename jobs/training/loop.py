@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ from jobs.training.losses import MAIN, Look, Losses
 from jobs.training.optimiser import set_learning_rate
 from jobs.training.schedule import learning_rate
 from jobs.training.state import Progress, Trained
+
+logger = logging.getLogger(__name__)
 
 _IDS_SHOWN = 16
 
@@ -130,6 +133,19 @@ def train_epoch(course: Course) -> None:
             raise InterruptedRunError(stop)
         if looked and progress.step < course.steps_per_epoch:
             course.checkpoints.save_if_due()
+
+
+def report_epoch(course: Course) -> None:
+    """Tell the scores of the epoch that was just counted; their series begin with ``val_``."""
+    progress = course.trained.progress
+    facts = {"epoch": progress.epoch, "train_loss": progress.train_loss, **progress.scores}
+    logger.info("epoch done", extra=facts)
+    course.context.report(
+        step=progress.steps,
+        total_steps=course.total_steps,
+        metrics={f"val_{name.removeprefix('val_')}": v for name, v in progress.scores.items()},
+        epoch=progress.epoch,
+    )
 
 
 def _set_rate(course: Course) -> float:

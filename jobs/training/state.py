@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from jobs import device as devices
+from jobs.device import Precision
 from jobs.errors import JobError
 
 FILE = "state.pt"
@@ -109,6 +110,21 @@ class Trained:
     scaler: torch.amp.GradScaler
     ema: ModelEmaV3 | None
     progress: Progress
+
+    @classmethod
+    def fresh(
+        cls,
+        network: nn.Module,
+        optimiser: Optimizer,
+        *,
+        precision: Precision,
+        device: str,
+        ema: ModelEmaV3 | None = None,
+    ) -> Self:
+        """Begin a run: nothing is done yet."""
+        kind = torch.device(device).type
+        scaler = torch.amp.GradScaler(kind, enabled=precision == "fp16")
+        return cls(network, optimiser, scaler, ema, Progress())
 
     @property
     def scored(self) -> nn.Module:
